@@ -59,6 +59,7 @@ mod jwks;
 mod listen;
 mod metrics;
 mod operator;
+mod pauses;
 mod peer;
 mod reloads;
 mod revocation_file;

@@ -224,7 +224,7 @@ const DEFAULT_SOCKET: &str = "/run/roost/admin.sock";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of an answer that has no end.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// A page of connections has 4,096 lines.
+/// A page of connections has at most 4,096 lines.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]

@@ -193,13 +193,11 @@ fn list(client: &Client, conns: &Conns, as_json: bool) -> Result<(), String> {
     list.print(client, as_json)
 }
 
-/// Clients of the daemon come before a list of many pages, which takes seconds of CPU time here too.
+/// Lets others have the processor: a list of many pages takes seconds of it here too, and the scheduler
+/// lets a reactor wait until the slice of whoever runs is over, whatever its priority (EEVDF, Linux 6.6).
 fn give_way() {
-    let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY); // as good as it is allowed
+    std::thread::yield_now();
 }
-
-/// setpriority(2)
-const LOWEST_PRIORITY: i32 = 19;
 
 /// A list that comes in pages.
 struct List<'a> {
@@ -222,16 +220,19 @@ impl List<'_> {
         while let Some(target) = next.take() {
             let page = client.get(&target)?;
             left = left.saturating_sub(page.body.lines().count() as u64);
-            if as_json {
-                print(&page.body)?;
-            } else {
-                for line in page.body.lines() {
-                    table.push((self.row_of)(&json(line)?));
+            for lines in lines_of(&page.body, LINES) {
+                match as_json {
+                    true => print(lines)?,
+                    false => {
+                        for line in lines.lines() {
+                            table.push((self.row_of)(&json(line)?));
+                        }
+                    }
                 }
+                give_way();
             }
             match page.next {
                 Some(target) if left > 0 => {
-                    give_way();
                     next = Some(with_limit(&target, left.min(self.page_max)));
                 }
                 Some(target) => {
@@ -251,6 +252,18 @@ impl List<'_> {
             (false, false) => print(&table.to_string()),
         }
     }
+}
+
+/// The text in pieces of so many lines, the last one maybe of fewer.
+fn lines_of(text: &str, lines: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let ends = rest.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        let end = ends.map(|(at, _)| at + 1).nth(lines - 1);
+        let (piece, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = behind;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 fn query_of(conns: &Conns, left: u64) -> String {
@@ -477,8 +490,10 @@ fn number_of(object: &Value, name: &str) -> u64 {
     object[name].as_u64().unwrap_or_default()
 }
 
+/// Lines from which a list is printed until others have the processor.
+const LINES: usize = 32;
 /// Connections in a page, at most.
-const PAGE_MAX: u64 = 4096;
+const PAGE_MAX: u64 = 1024;
 /// Channels in a page, at most.
 const CHANNELS_PAGE_MAX: u64 = 1000;
 
@@ -494,6 +509,15 @@ mod tests {
             "/connections?limit=3&cursor=1.7&user=a%26b"
         );
         assert_eq!(cursor_of(target).as_deref(), Some("1.7"));
+    }
+
+    #[test]
+    fn a_page_is_printed_in_pieces_of_whole_lines() {
+        let pieces = |text, lines| lines_of(text, lines).collect::<Vec<_>>();
+        assert_eq!(pieces("a\nb\nc\n", 2), ["a\nb\n", "c\n"]);
+        assert_eq!(pieces("a\nb\n", 2), ["a\nb\n"]);
+        assert_eq!(pieces("a\nb", 1), ["a\n", "b"]);
+        assert!(pieces("", 1).is_empty());
     }
 
     #[test]

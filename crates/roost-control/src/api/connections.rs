@@ -15,6 +15,7 @@ use super::access::{Action, decide};
 use super::body::{Whole, answer_json, parse, read_json};
 use super::call::Call;
 use super::problem::{Kind, Problem};
+use crate::pauses::Pauses;
 use crate::peer::Reply;
 
 /// One connection as answers have it.
@@ -69,7 +70,7 @@ pub(super) async fn list(call: &Call, query: Option<&str>) -> Result<Response, P
     decide(&call.caller, Action::Read)?;
     let mut query = Query::parse(query)?;
     let peer = &call.api.peer;
-    let mut connections = Vec::new();
+    let (mut connections, mut pauses) = (Vec::new(), Pauses::default());
     let mut left = query.limit;
     // So many records are looked through that a page ends, also where few have the dialect.
     let mut visited_max = CONNECTIONS_MAX;
@@ -103,6 +104,7 @@ pub(super) async fn list(call: &Call, query: Option<&str>) -> Result<Response, P
             }
             left -= 1;
             connections.push(Connection::of(&record));
+            pauses.after_line().await;
         }
         (query.reactor, query.slot) = match next_slot {
             Some(slot) => (query.reactor, slot),

@@ -155,20 +155,16 @@ pub(super) fn respond(
 
 /// One JSON object.
 pub(super) fn respond_json(value: &impl Serialize) -> Response {
-    let mut line = String::new();
+    let mut line = Vec::new();
     write_line(&mut line, value);
     respond(StatusCode::OK, JSON, line)
 }
 
 /// Appends a JSON object and a newline.
-pub(super) fn write_line(out: &mut String, value: &impl Serialize) {
-    match serde_json::to_string(value) {
-        Ok(line) => {
-            out.push_str(&line);
-            out.push('\n');
-        }
-        Err(_) => debug_assert!(false, "answers are plain values"),
-    }
+pub(super) fn write_line(out: &mut Vec<u8>, value: &impl Serialize) {
+    let written = serde_json::to_writer(&mut *out, value);
+    debug_assert!(written.is_ok(), "answers are plain values");
+    out.push(b'\n');
 }
 
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";

@@ -14,6 +14,7 @@ use super::answers::{
     respond_json, write_line,
 };
 use crate::channels::{self, Channel, Cursor, LIMIT_DEFAULT, LIMIT_MAX};
+use crate::pauses::Pauses;
 
 /// A channel as administrators see it.
 #[derive(Serialize)]
@@ -83,9 +84,11 @@ pub(super) async fn list(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
         Ok(page) => page,
         Err(error) => return not_answered(error),
     };
-    let mut lines = String::new();
-    page.iter()
-        .for_each(|channel| write_line(&mut lines, &View::of(&state, channel)));
+    let (mut lines, mut pauses) = (Vec::new(), Pauses::default());
+    for channel in &page {
+        write_line(&mut lines, &View::of(&state, channel));
+        pauses.after_line().await;
+    }
     let mut response = respond(StatusCode::OK, NDJSON, lines);
     if let Some(next) = next {
         let mut query = form_urlencoded::Serializer::new(String::new());

@@ -3,6 +3,7 @@
 use roost_access::UserName;
 use std::cmp::Reverse;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use roost_reactor::{
     Request as ReactorRequest,
 };
 use roost_wire::CloseCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::info;
@@ -26,18 +27,20 @@ use super::answers::{
     ANSWER_TIMEOUT, NDJSON, State, bad_request, not_answered, not_found, pairs, respond,
     respond_json, write_line, wrong_answer,
 };
+use crate::pauses::Pauses;
 use crate::peer::{AskError, Reply};
 
 /// A connection as administrators see it.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
-    connection: String,
+    #[serde(serialize_with = "as_text")]
+    connection: KeyName,
     phase: &'static str,
     dialect: &'static str,
     user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    listener: String,
+    address: Option<IpAddr>,
+    listener: &'a str,
     silent_seconds: u32,
     is_paused: bool,
     input_buffered_bytes: usize,
@@ -47,7 +50,7 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn of<'a>(state: &State, record: &'a ConnectionRecord) -> View<'a> {
+    pub(super) fn of<'a>(listeners: &'a Labels, record: &'a ConnectionRecord) -> View<'a> {
         let ConnectionRecord {
             reactor,
             key,
@@ -63,21 +66,16 @@ impl View<'_> {
             is_paused,
             silent_seconds,
         } = record;
-        let listeners = &state.shared.settings().listeners;
-        let name = KeyName {
-            reactor: usize::from(*reactor),
-            key: *key,
-        };
         View {
-            connection: name.to_string(),
+            connection: KeyName {
+                reactor: usize::from(*reactor),
+                key: *key,
+            },
             phase,
             dialect,
             user,
-            address: address.map(|address| address.to_string()),
-            listener: listeners
-                .get(usize::from(*listener))
-                .map(|listener| listener.config.label())
-                .unwrap_or_default(),
+            address: *address,
+            listener: listeners.0.get(usize::from(*listener)).map_or("", |label| label),
             silent_seconds: *silent_seconds,
             is_paused: *is_paused,
             input_buffered_bytes: *input_buffered_bytes,
@@ -86,6 +84,21 @@ impl View<'_> {
             in_flight_bytes: *in_flight_bytes,
         }
     }
+}
+
+/// What listeners are called, by their numbers.
+pub(super) struct Labels(Vec<String>);
+
+impl Labels {
+    pub(super) fn of(state: &State) -> Labels {
+        let settings = state.shared.settings();
+        let labels = settings.listeners.iter().map(|one| one.config.label());
+        Labels(labels.collect())
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
 }
 
 /// A connection's name: `r3-17.4` is generation 4 of slot 17 of reactor 3, as logs have it.
@@ -285,15 +298,17 @@ pub(super) async fn list(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
         return list_slowest(walk, count).await;
     }
     let begun = Instant::now();
-    let (mut lines, mut left) = (String::new(), query.limit);
+    let (mut lines, mut left) = (Vec::new(), query.limit);
+    let (listeners, mut pauses) = (Labels::of(&state), Pauses::default());
     // A page ends after some time: one of few among very many would come late otherwise.
     while left > 0 && !walk.is_over() && begun.elapsed() < PAGE_TIME {
         match walk.next(left, begun + ANSWER_TIMEOUT).await {
             Ok(records) => {
                 left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
-                records
-                    .iter()
-                    .for_each(|record| write_line(&mut lines, &View::of(&state, record)));
+                for record in &records {
+                    write_line(&mut lines, &View::of(&listeners, record));
+                    pauses.after_line().await;
+                }
             }
             Err(error) => return not_answered(error),
         }
@@ -326,10 +341,12 @@ async fn list_slowest(mut walk: Walk<'_>, count: usize) -> Response {
         slowest.sort_by_key(|record| Reverse(waiting(record)));
         slowest.truncate(count);
     }
-    let mut lines = String::new();
-    slowest
-        .iter()
-        .for_each(|record| write_line(&mut lines, &View::of(walk.state, record)));
+    let mut lines = Vec::new();
+    let (listeners, mut pauses) = (Labels::of(walk.state), Pauses::default());
+    for record in &slowest {
+        write_line(&mut lines, &View::of(&listeners, record));
+        pauses.after_line().await;
+    }
     respond(StatusCode::OK, NDJSON, lines)
 }
 
@@ -358,7 +375,7 @@ pub(super) async fn one(
     match reply {
         Ok(Reply::Connections { records, .. }) => {
             match records.first().filter(|record| record.key == name.key) {
-                Some(record) => respond_json(&View::of(&state, record)),
+                Some(record) => respond_json(&View::of(&Labels::of(&state), record)),
                 None => not_there(name),
             }
         }

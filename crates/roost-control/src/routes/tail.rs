@@ -103,7 +103,7 @@ pub(super) async fn tail(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
         return not_answered(AskError::Deadline);
     }
     tokio::spawn(end_when_draining(state, tail.clone()));
-    let mut begin = String::new();
+    let mut begin = Vec::new();
     let name: &str = &channel;
     write_line(&mut begin, &Begin { channel: name });
     let lasting = Lasting(tail.lasts.clone());
@@ -152,7 +152,7 @@ struct Lines {
     listening: Listening,
     shows_payload: bool,
     /// Not yet given out.
-    text: String,
+    text: Vec<u8>,
     has_ended: bool,
     _slot: tokio::sync::OwnedSemaphorePermit,
 }

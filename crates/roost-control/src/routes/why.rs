@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::answers::{
     ANSWER_TIMEOUT, State, bad_request, not_answered, pairs, respond_json, wrong_answer,
 };
-use super::connections::{KeyName, View};
+use super::connections::{KeyName, Labels, View};
 use super::verdict::{Facts, Now, Verdict, verdicts};
 use crate::peer::Reply;
 
@@ -157,11 +157,14 @@ pub(super) async fn why(
 fn explain(state: &State, name: KeyName, described: &Described) -> Response {
     let Described { details, incidents } = described;
     let facts = facts_of(state, details.as_ref(), incidents);
+    let listeners = Labels::of(state);
     let why = Why {
         connection: name.to_string(),
         is_there: details.is_some(),
         verdicts: verdicts(&facts),
-        now: details.as_ref().map(|details| known(state, details)),
+        now: details
+            .as_ref()
+            .map(|details| known(state, &listeners, details)),
         incidents: incidents.iter().map(past).collect(),
     };
     respond_json(&why)
@@ -221,7 +224,11 @@ fn now_of(state: &State, details: &ConnectionDetails) -> Now {
     }
 }
 
-fn known<'a>(state: &'a State, details: &'a ConnectionDetails) -> Known<'a> {
+fn known<'a>(
+    state: &'a State,
+    listeners: &'a Labels,
+    details: &'a ConnectionDetails,
+) -> Known<'a> {
     let ConnectionDetails {
         record,
         identity,
@@ -248,7 +255,7 @@ fn known<'a>(state: &'a State, details: &'a ConnectionDetails) -> Known<'a> {
         offset: channel.offset,
     });
     Known {
-        record: View::of(state, record),
+        record: View::of(listeners, record),
         role: identity.as_ref().map(|identity| &*identity.role),
         method: identity.as_ref().map(|identity| identity.method),
         is_identity_expired: identity
