@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the instructions the daemon spends on a message, with valgrind's callgrind.
 
-Usage: instructions.py ROOSTD {echo|fanout} {epoll|io_uring} [--tls] [--out DIR]
+Usage: instructions.py ROOSTD {echo|fanout|handshake} {epoll|io_uring} [--tls] [--out DIR]
 
 A release roostd with one reactor runs under callgrind; this program is its only client. After a
 warm-up it counts N rounds, then 2N rounds in the same process, and reports the difference divided
@@ -11,6 +11,8 @@ by N: what does not grow with the rounds falls out. User space only: the kernel 
           waits for it. Per message.
 `fanout`: a raw publisher sends a text of 125 bytes, 500 raw subscribers receive it, one at a time;
           as a second row eight at a time. Per delivery.
+`handshake`: a client of TLS 1.3 connects, full handshake, and leaves. Per connection, and what of it is
+          rustls' own: the share that it would take in memory.
 
 The daemon is stopped (SIGSTOP) while the 100 connections send, so that one wait finds all their
 messages: how many it finds otherwise is the scheduler's choice, and moved that row by 4 % from run to
@@ -83,13 +85,13 @@ class Daemon:
     def zero(self):
         self.vgdb("zero")
 
-    def dump(self):
+    def dump(self, *options):
         """Returns {function: instructions} since the last zero."""
         self.vgdb("dump")
         self.dumps += 1
         path = f"{self.directory}/profile.{self.dumps}"
         text = subprocess.run(
-            ["callgrind_annotate", "--threshold=100", "--auto=no", path],
+            ["callgrind_annotate", "--threshold=100", "--auto=no", *options, path],
             check=True, capture_output=True, text=True).stdout
         costs = {}
         for line in text.splitlines():
@@ -150,8 +152,9 @@ def fanout_round(publisher, subscribers, batch):
         receive(sock, ANSWER_BYTES * batch)
 
 
-def slope(daemon, rounds, run_round):
-    """Runs `rounds` and twice as many rounds; returns {function: instructions per round}."""
+def slope(daemon, rounds, run_round, *options):
+    """Runs `rounds` and twice as many rounds; returns {function: instructions per round}. With the options of
+    callgrind_annotate."""
     for _ in range(max(rounds // 10, 3)):
         run_round()
     profiles = []
@@ -161,7 +164,7 @@ def slope(daemon, rounds, run_round):
         for _ in range(n):
             run_round()
         time.sleep(0.5)  # let the last turn end
-        profiles.append(daemon.dump())
+        profiles.append(daemon.dump(*options))
     once, twice = profiles
     names = once.keys() | twice.keys()
     return {name: (twice.get(name, 0) - once.get(name, 0)) / rounds for name in names}
@@ -195,6 +198,28 @@ def report(title, costs, per_round, unit):
     sys.stdout.flush()
 
 
+def handshake(port, context):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+        context.wrap_socket(sock).close()
+
+
+def report_handshake(driver, costs):
+    """Of functions with all that they call."""
+    total = costs["PROGRAM TOTALS"]
+    print(f"\n### a full handshake, {driver}: {total:,.0f} instructions per connection\n")
+    print("| instructions | with all that it calls | share |\n|---:|---|---:|")
+    for name, pattern in HANDSHAKE_PARTS.items():
+        cost = max((cost for function, cost in costs.items() if re.search(pattern, function)), default=0)
+        print(f"| {cost:,.0f} | {name} | {cost / total:.3f} |")
+
+
+# What is counted of a handshake, and the function that does it.
+HANDSHAKE_PARTS = {
+    "the handshake": r"roost_tls::handshake::Handshake::feed",
+    "of it, rustls'": r"rustls::conn::unbuffered::.*process_tls_records",
+    "of it, the keys of records": r"roost_tls::rest::Rest::establish",
+    "of it, rustls' own keys, which they are compared with": r"ExpectTraffic as .*::ext",
+}
 TOP = int(os.environ.get("TOP", "10"))
 
 
@@ -202,7 +227,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("roostd")
-    parser.add_argument("what", choices=["echo", "fanout"])
+    parser.add_argument("what", choices=["echo", "fanout", "handshake"])
     parser.add_argument("driver", choices=["epoll", "io_uring"])
     parser.add_argument("--tls", action="store_true", help="the echo over TLS, with a certificate that roostd makes")
     parser.add_argument("--out", help="keep the profiles in this directory")
@@ -211,7 +236,7 @@ def main():
         parser.error("--tls is of echo")
     directory = args.out or tempfile.mkdtemp(prefix="roost-instructions.")
     os.makedirs(directory, exist_ok=True)
-    daemon = Daemon(args.roostd, args.driver, directory, tls=args.tls)
+    daemon = Daemon(args.roostd, args.driver, directory, tls=args.tls or args.what == "handshake")
     try:
         if args.what == "echo":
             title = f"echo{' over TLS' if args.tls else ''}, {args.driver}"
@@ -220,6 +245,12 @@ def main():
             report(f"{title}, 100 connections", costs, len(socks), "message")
             costs = slope(daemon, 1000, lambda: echo_round(daemon, socks[:1]))
             report(f"{title}, one connection", costs, 1, "message")
+        elif args.what == "handshake":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            costs = slope(daemon, 100, lambda: handshake(daemon.port, context), "--inclusive=yes")
+            report_handshake(args.driver, costs)
         else:
             publisher = open_websocket(daemon.port, "/raw/news")
             socks = [open_websocket(daemon.port, "/raw/news") for _ in range(500)]
