@@ -75,7 +75,10 @@ impl View<'_> {
             dialect,
             user,
             address: *address,
-            listener: listeners.0.get(usize::from(*listener)).map_or("", |label| label),
+            listener: listeners
+                .0
+                .get(usize::from(*listener))
+                .map_or("", |label| label),
             silent_seconds: *silent_seconds,
             is_paused: *is_paused,
             input_buffered_bytes: *input_buffered_bytes,

@@ -224,11 +224,7 @@ fn now_of(state: &State, details: &ConnectionDetails) -> Now {
     }
 }
 
-fn known<'a>(
-    state: &'a State,
-    listeners: &'a Labels,
-    details: &'a ConnectionDetails,
-) -> Known<'a> {
+fn known<'a>(state: &'a State, listeners: &'a Labels, details: &'a ConnectionDetails) -> Known<'a> {
     let ConnectionDetails {
         record,
         identity,

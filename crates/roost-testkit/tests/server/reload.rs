@@ -152,9 +152,11 @@ fn listeners_come_and_go_and_their_connections_stay(backend: Backend) -> Checked
         );
         assert!(!path.exists(), "the socket's file is left");
         publisher.send_text(&format!("{round}"))?;
+        // Who comes later subscribes behind it only once the channel's home has it.
+        subscribers[0].expect_text(&format!("{round}"))?;
     }
-    for (at, subscriber) in subscribers.iter_mut().enumerate() {
-        let first = at.saturating_sub(1) / (1 + 2 * REACTORS);
+    for (at, subscriber) in subscribers.iter_mut().enumerate().skip(1) {
+        let first = (at - 1) / (1 + 2 * REACTORS);
         for round in first..10 {
             subscriber.expect_text(&format!("{round}"))?;
         }
