@@ -21,6 +21,9 @@ pub(crate) struct ConnectRates {
     burst_ns: u64,
     /// Two rows of [`CELLS`]; empty without a limit.
     cells: Box<[AtomicU64]>,
+    /// The latest time of any reactor. One whose tick is behind would find the burst of an address used up
+    /// by the difference.
+    latest_ns: AtomicU64,
     hasher: RandomState,
 }
 
@@ -32,6 +35,7 @@ impl ConnectRates {
             per_second,
             burst_ns: u64::from(limits.client_burst_ms) * 1_000_000,
             cells: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+            latest_ns: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
     }
@@ -52,6 +56,10 @@ impl ConnectRates {
         }
         let cells = self.cells_of(peer);
         let now_ns = u64::from(now) * TICK_NS;
+        let now_ns = self
+            .latest_ns
+            .fetch_max(now_ns, Ordering::Relaxed)
+            .max(now_ns);
         let taken = cells.map(|cell| cell.load(Ordering::Relaxed));
         let until = taken[0].min(taken[1]).max(now_ns) + SECOND_NS / u64::from(self.per_second);
         let ahead = until - now_ns;
@@ -118,6 +126,14 @@ mod tests {
         assert_eq!(begun.iter().sum::<u32>(), 20 + 599, "in a minute");
         assert_eq!(rates.take(ip("192.0.2.1"), 599), Err(1));
         assert_eq!(rates.take(ip("192.0.2.2"), 599), Ok(()), "another");
+    }
+
+    #[test]
+    fn a_reactor_whose_tick_is_behind_lets_in_as_many() {
+        let rates = rates(10);
+        let ticks = [7, 6, 5].into_iter().cycle();
+        let begun = ticks.take_while(|&now| rates.take(ip("192.0.2.1"), now).is_ok());
+        assert_eq!(begun.count(), 20);
     }
 
     #[test]
