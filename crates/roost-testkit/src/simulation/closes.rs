@@ -101,10 +101,11 @@ fn check_stalled(peer: &Peer) -> Result<(), String> {
 }
 
 /// A peer that answers no ping is closed in time. The time to answer begins anew when the network takes
-/// some of what stands before the ping, or behind it.
+/// some of what stands before the ping, or behind it. One over TLS may want new keys: its bytes count.
 fn check_ping_timeout(peer: &Peer, plan: &Plan, now: u64) -> Result<(), String> {
     let limits = &plan.settings.limits;
-    let pinged_by = plan.over_by(peer.opened_at, limits.ping_interval_ms);
+    let heard_at = peer.sends.last().map_or(0, |&at| at).max(peer.opened_at);
+    let pinged_by = plan.over_by(heard_at, limits.ping_interval_ms);
     let from = pinged_by.max(peer.backlogged_at);
     let closed_by = plan.over_by(from, limits.ping_timeout_ms) + SWEEP_SLACK_NS;
     let is_due = peer.opened && limits.ping_interval_ms > 0 && closed_by < now;
