@@ -1,9 +1,11 @@
-//! What `[[pusher.app]]` sections may not say beside each other.
+//! What `[[pusher.app]]` sections may not say beside each other, and which `[[pusher.webhook]]` name none.
 
 use std::collections::HashMap;
 
 use crate::realms::Clash;
-use crate::table::{APPS_MAX, PusherApp, Settings, WampRealm, entry_path};
+use crate::table::{
+    APPS_MAX, PusherApp, PusherWebhook, Settings, WEBHOOKS_MAX, WampRealm, entry_path,
+};
 use crate::value::shortened;
 
 /// No two applications share an id, a key or a prefix, no prefix begins with another or with a realm's, and
@@ -33,7 +35,45 @@ pub(crate) fn check(settings: &Settings) -> Vec<Clash> {
         }
     }
     check_prefixes(settings, &mut clashes);
+    check_webhooks(settings, &mut clashes);
     clashes
+}
+
+/// Each webhook is of an application that there is, and its headers have values.
+fn check_webhooks(settings: &Settings, clashes: &mut Vec<Clash>) {
+    let webhooks = &settings.pusher_webhooks;
+    let key = |index: usize, name: &str| {
+        let path = entry_path(PusherWebhook::SECTION.name, index);
+        format!("{path}.{name}")
+    };
+    if webhooks.len() > WEBHOOKS_MAX {
+        clashes.push(Clash {
+            key: key(WEBHOOKS_MAX, "url"),
+            other: key(0, "url"),
+            found: format!("{} sections", webhooks.len()),
+            expected: format!("at most {WEBHOOKS_MAX}"),
+        });
+        return;
+    }
+    for (index, webhook) in webhooks.iter().enumerate() {
+        let mut apps = settings.pusher_apps.iter();
+        if !webhook.app.is_empty() && !apps.any(|app| app.id == webhook.app) {
+            clashes.push(Clash {
+                key: key(index, "app"),
+                other: key_of(0, "id"),
+                found: format!("\"{}\"", shortened(&webhook.app)),
+                expected: "the id of a [[pusher.app]]".to_owned(),
+            });
+        }
+        if webhook.headers.iter().any(|line| line == "*") {
+            clashes.push(Clash {
+                key: key(index, "headers"),
+                other: key(index, "url"),
+                found: "\"*\"".to_owned(),
+                expected: "headers with their values".to_owned(),
+            });
+        }
+    }
 }
 
 fn check_one_each(

@@ -310,6 +310,7 @@ fn keep_running(running: &Settings, next: &mut Settings) {
     next.listeners = next_listeners;
     next.wamp_realms = running.wamp_realms;
     next.pusher_apps = running.pusher_apps;
+    next.pusher_webhooks = running.pusher_webhooks;
 }
 
 /// Walks along the keys of the running settings, then along the same of the next.

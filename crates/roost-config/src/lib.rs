@@ -64,9 +64,9 @@ pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
     ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy,
     Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching,
-    MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp, Raw,
-    Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse, Subject, Tls, Wamp,
-    WampPermission, WampRealm, WampUser,
+    MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp,
+    PusherWebhook, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse,
+    Subject, Tls, Wamp, WampPermission, WampRealm, WampUser, WebhookValues,
 };
 pub use write::to_toml;
 
@@ -318,6 +318,12 @@ fn user_key(user: usize, key: &str) -> String {
 /// A key of a `[[pusher.app]]` (by its number, from 0), for [`Loaded::file`] and [`Loaded::place`].
 pub fn pusher_key(app: usize, key: &str) -> String {
     format!("{}.{key}", table::entry_path(PusherApp::SECTION.name, app))
+}
+
+/// A key of a `[[pusher.webhook]]` (by its number, from 0), for [`Loaded::place`].
+pub fn webhook_key(webhook: usize, key: &str) -> String {
+    let path = table::entry_path(PusherWebhook::SECTION.name, webhook);
+    format!("{path}.{key}")
 }
 
 /// A key of a `[[hook]]` (by its number, from 0), for [`Loaded::file`] and [`Loaded::place`].

@@ -2,8 +2,8 @@
 
 use crate::row::{Reload, Row, Section, Visitor};
 use crate::table::{
-    ChannelPolicy, Hook, NAMESPACE, Namespace, PusherApp, Settings, WampPermission, WampRealm,
-    WampUser, visit, visit_namespace, visit_users,
+    ChannelPolicy, Hook, NAMESPACE, Namespace, PusherApp, PusherWebhook, Settings, WampPermission,
+    WampRealm, WampUser, visit, visit_namespace, visit_users,
 };
 use crate::value::ValueType;
 
@@ -47,7 +47,7 @@ pub fn namespace_keys() -> Vec<Key> {
 }
 
 /// The keys of a `[[wamp.realm]]`, of a `[[wamp.user]]`, of a `[[wamp.permission]]`, of a
-/// `[[pusher.app]]` and of a `[[hook]]`.
+/// `[[pusher.app]]`, of a `[[pusher.webhook]]` and of a `[[hook]]`.
 pub fn user_keys() -> Vec<Key> {
     let mut list = List::default();
     visit_users(&mut with_a_user(), &mut list);
@@ -60,6 +60,7 @@ fn with_a_user() -> Settings {
         wamp_users: vec![WampUser::default()],
         wamp_permissions: vec![WampPermission::default()],
         pusher_apps: vec![PusherApp::default()],
+        pusher_webhooks: vec![PusherWebhook::default()],
         hooks: vec![Hook::default()],
         ..Settings::default()
     }

@@ -149,6 +149,18 @@ pub(crate) const WEBHOOK_EVENTS_USUAL: [&str; 4] = [
     "member_removed",
 ];
 
+pub(crate) const WEBHOOK_HEADER: Pattern = Pattern {
+    expected: "a header such as \"X-Shop: 7\"",
+    takes: "header",
+    check: check_header_line,
+};
+
+pub(crate) const CHANNEL_PART: Pattern = Pattern {
+    expected: "a part of channels' names such as \"presence-\", or \"\" for any",
+    takes: "part of names, `\"\"`",
+    check: |word| check_chars(word, NAME_BYTES_MAX, |c| !c.is_control()),
+};
+
 pub(crate) const NODE_NAME: Pattern = Pattern {
     expected: "a name of 1 to 64 letters, digits, '-', '_' or '.', or \"\" for the machine's",
     takes: "1 to 64 letters, digits, `-`, `_`, `.`; `\"\"`",
@@ -601,6 +613,16 @@ fn check_grant(grant: &str) -> Result<(), String> {
 }
 
 fn check_header(name: &str) -> Result<(), String> {
+    if is_own_header(name) {
+        return Err("it is the connection's own, or the question's".to_owned());
+    }
+    check_chars(name, 64, |c| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')
+    })
+}
+
+/// Whether a header, in lower case, is written for each request.
+fn is_own_header(name: &str) -> bool {
     let own = [
         "host",
         "connection",
@@ -614,12 +636,23 @@ fn check_header(name: &str) -> Result<(), String> {
         "user-agent",
         "accept",
     ];
-    if own.contains(&name) || name.starts_with("webhook-") || name.starts_with("sec-websocket-") {
-        return Err("it is the connection's own, or the question's".to_owned());
+    own.contains(&name) || name.starts_with("webhook-") || name.starts_with("sec-websocket-")
+}
+
+/// A header with its value, of a request that is ours (RFC 9110 §5.5, §5.6.2).
+fn check_header_line(line: &str) -> Result<(), String> {
+    let Some((name, value)) = line.split_once(':') else {
+        return Err("a colon stands between name and value".to_owned());
+    };
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err("before the colon stands a header's name alone".to_owned());
     }
-    check_chars(name, 64, |c| {
-        c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')
-    })
+    if is_own_header(&name.to_ascii_lowercase()) {
+        return Err("it is the connection's own, or the webhook's".to_owned());
+    }
+    check_chars(value, PARTY_BYTES_MAX, |c| c == ' ' || c.is_ascii_graphic())
+        .map_err(|_| "its value has visible ASCII alone, and at most 1024 bytes".to_owned())
 }
 
 const PARTY_BYTES_MAX: usize = 1024;

@@ -14,9 +14,9 @@ use crate::nearest::nearest;
 use crate::row::{Row, Visitor};
 use crate::source::{Source, Sources};
 use crate::table::{
-    self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Pusher, PusherApp, Settings, Wamp,
-    WampPermission, WampRealm, WampUser, entry_path, header, nested_name, nested_path, visit,
-    visit_namespace, visit_users,
+    self, ENTRIES_MAX, Hook, LISTENERS_MAX, Listener, Namespace, Pusher, PusherApp, PusherWebhook,
+    Settings, Wamp, WampPermission, WampRealm, WampUser, entry_path, header, nested_name,
+    nested_path, visit, visit_namespace, visit_users,
 };
 use crate::value::{ValueType, describe, shortened};
 
@@ -273,6 +273,14 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.users = apps;
         visit_users(&mut all, self);
         settings.pusher_apps = all.pusher_apps;
+        let webhooks = self.entries(PusherWebhook::SECTION.name, &["app", "url"]);
+        let mut all = Settings {
+            pusher_webhooks: vec![PusherWebhook::default(); webhooks.len()],
+            ..Settings::default()
+        };
+        self.users = webhooks;
+        visit_users(&mut all, self);
+        settings.pusher_webhooks = all.pusher_webhooks;
         let hooks = self.entries(Hook::SECTION.name, &["events", "url"]);
         let mut all = Settings {
             hooks: vec![Hook::default(); hooks.len()],
@@ -477,9 +485,10 @@ fn elsewhere(name: &str, section: &str, keys: &[Key]) -> Option<String> {
 
 const NAMESPACE: &str = table::NAMESPACE.name;
 /// What `[wamp]` and `[pusher]` have beside their keys.
-const INSIDE: [(&str, &str); 4] = [
+const INSIDE: [(&str, &str); 5] = [
     (Wamp::SECTION.name, WampRealm::SECTION.name),
     (Wamp::SECTION.name, WampUser::SECTION.name),
     (Wamp::SECTION.name, WampPermission::SECTION.name),
     (Pusher::SECTION.name, PusherApp::SECTION.name),
+    (Pusher::SECTION.name, PusherWebhook::SECTION.name),
 ];

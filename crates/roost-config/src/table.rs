@@ -33,8 +33,8 @@ pub use hooks::{Hook, OnFailure};
 pub use limits::{ClientRatePolicy, Limits};
 pub use listener::{ClientSocketMode, ForwardedBy, Listener, ProxyProtocol};
 pub use process::{Admin, Driver, Log, LogFormat, LogLevel, Server, SocketMode};
-pub(crate) use pusher::APPS_MAX;
-pub use pusher::{Pusher, PusherApp};
+pub(crate) use pusher::{APPS_MAX, WEBHOOKS_MAX};
+pub use pusher::{Pusher, PusherApp, PusherWebhook, WebhookValues};
 pub use tls::{ClientAuth, ClientUser, MinVersion, Tls};
 pub(crate) use users::REALMS_MAX;
 pub use users::{Matching, WampPermission, WampRealm, WampUser};
@@ -95,6 +95,8 @@ pub struct Settings {
     pub wamp_permissions: Vec<WampPermission>,
     /// `[[pusher.app]]`, in the order written. No two have the same id, key or prefix.
     pub pusher_apps: Vec<PusherApp>,
+    /// `[[pusher.webhook]]`, in the order written. Each names an application that there is.
+    pub pusher_webhooks: Vec<PusherWebhook>,
     /// `[[hook]]`, in the order written.
     pub hooks: Vec<Hook>,
 }
@@ -126,6 +128,7 @@ impl Default for Settings {
             wamp_users: Vec::new(),
             wamp_permissions: Vec::new(),
             pusher_apps: Vec::new(),
+            pusher_webhooks: Vec::new(),
             hooks: Vec::new(),
         }
     }
@@ -160,6 +163,7 @@ pub(crate) fn header(section: &str) -> String {
         WampUser::SECTION.name,
         WampPermission::SECTION.name,
         PusherApp::SECTION.name,
+        PusherWebhook::SECTION.name,
         Hook::SECTION.name,
     ];
     if of_several.contains(&section) {
@@ -169,8 +173,8 @@ pub(crate) fn header(section: &str) -> String {
     }
 }
 
-/// Shows every realm, user and permission, in sections inside `[wamp]`, every application of `[pusher]`,
-/// and every hook.
+/// Shows every realm, user and permission, in sections inside `[wamp]`, every application and webhook of
+/// `[pusher]`, and every hook.
 pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, realm) in settings.wamp_realms.iter_mut().enumerate() {
         visitor.open_entry(WampRealm::SECTION, index);
@@ -190,6 +194,11 @@ pub(crate) fn visit_users(settings: &mut Settings, visitor: &mut impl Visitor) {
     for (index, app) in settings.pusher_apps.iter_mut().enumerate() {
         visitor.open_entry(PusherApp::SECTION, index);
         app.visit_keys(None, visitor);
+        visitor.close();
+    }
+    for (index, webhook) in settings.pusher_webhooks.iter_mut().enumerate() {
+        visitor.open_entry(PusherWebhook::SECTION, index);
+        webhook.visit_keys(None, visitor);
         visitor.close();
     }
     for (index, hook) in settings.hooks.iter_mut().enumerate() {
@@ -228,6 +237,7 @@ pub(crate) fn visit(settings: &mut Settings, visitor: &mut impl Visitor) {
         wamp_users: _,
         wamp_permissions: _,
         pusher_apps: _,
+        pusher_webhooks: _,
         hooks: _,
     } = settings;
     macro_rules! show {

@@ -8,7 +8,9 @@ use axum::body::Bytes;
 use hyper::HeaderMap;
 use roost_auth::PusherApp;
 use roost_dialect::pusher::socket_id;
-use roost_hooks::{ClientSaid, Journal, JournalCounts, JournalEvent, JournalRules, Keys, Outgoing};
+use roost_hooks::{
+    ClientSaid, Journal, JournalCounts, JournalEvent, JournalRules, Keys, Outgoing, WebhookValues,
+};
 use roost_metrics::process::{EVENT_BATCHES_FAILED, EVENTS, EVENTS_DELIVERED, EVENTS_LOST};
 use roost_reactor::{EventBatch, EventKind, EventKinds, HappenedEvent};
 use rustls::ClientConfig;
@@ -47,15 +49,28 @@ pub enum Teller {
         /// Of the channels of which namespaces; `*`: all.
         namespaces: Vec<String>,
     },
-    /// Webhooks of an application of Pusher's.
-    Pusher {
-        /// Whose.
-        app: Box<PusherApp>,
-        /// What other applications' channels begin with.
-        others: Vec<String>,
-        /// Of which kinds.
-        kinds: EventKinds,
-    },
+    /// A webhook of an application of Pusher's.
+    Pusher(Box<Webhook>),
+}
+
+/// A webhook of an application of Pusher's.
+pub struct Webhook {
+    /// Whose.
+    pub app: PusherApp,
+    /// What other applications' channels begin with.
+    pub others: Vec<String>,
+    /// Of which kinds it tells.
+    pub kinds: EventKinds,
+    /// How names begin that it tells of, as the application's clients know them.
+    pub starts_with: String,
+    /// How they end.
+    pub ends_with: String,
+    /// Headers that are sent with it, beside those of Pusher's.
+    pub headers: Vec<(String, String)>,
+    /// How it tells what clients have sent.
+    pub values: WebhookValues,
+    /// The key of the configuration with its address, for the log.
+    pub setting: String,
 }
 
 /// It.
@@ -84,11 +99,7 @@ enum Tells {
         kinds: EventKinds,
         namespaces: Vec<String>,
     },
-    Pusher {
-        app: Box<PusherApp>,
-        others: Vec<String>,
-        kinds: EventKinds,
-    },
+    Pusher(Box<Webhook>),
 }
 
 impl Destination {
@@ -119,9 +130,9 @@ impl Destination {
                 };
                 (journal, tells)
             }
-            Teller::Pusher { app, others, kinds } => {
-                let tells = Tells::Pusher { app, others, kinds };
-                (Journal::for_pusher(rules), tells)
+            Teller::Pusher(webhook) => {
+                let journal = Journal::for_pusher(rules, webhook.values);
+                (journal, Tells::Pusher(webhook))
             }
         };
         Ok(Destination {
@@ -159,15 +170,16 @@ impl Destination {
             return;
         }
         let channel = channel.map(|whole| self.tells.name_of(whole).to_owned());
+        let user = (event.user.as_str(), event.has_number);
         let journal = &mut self.journal;
         match (event.kind, channel) {
             (EventKind::Occupied, Some(channel)) => journal.occupied(&channel, time_ms, now),
             (EventKind::Vacated, Some(channel)) => journal.vacated(&channel, time_ms, now),
             (EventKind::UserJoined, Some(channel)) => {
-                journal.joined(&channel, &event.user, time_ms, now);
+                journal.joined(&channel, user, time_ms, now);
             }
             (EventKind::UserLeft, Some(channel)) => {
-                journal.left(&channel, &event.user, time_ms, now);
+                journal.left(&channel, user, time_ms, now);
             }
             (EventKind::ClientEvent | EventKind::CacheMiss, Some(channel)) => {
                 journal.push(told_by_pusher(event, channel, time_ms), now);
@@ -193,16 +205,7 @@ impl Destination {
                 let id = format!("evt_{}_{}", self.journal.epoch(), batch.from);
                 sign(keys, &id, unix_secs(), &body, &mut headers);
             }
-            Tells::Pusher { app, .. } => {
-                let signature = app.signing.sign_body(&body);
-                for (name, value) in [
-                    ("X-Pusher-Key", &*app.key),
-                    ("X-Pusher-Signature", &signature),
-                ] {
-                    let both = header(name, value.as_bytes());
-                    headers.extend(both.map(|(name, value)| (Some(name), value)));
-                }
-            }
+            Tells::Pusher(webhook) => webhook.write_headers(&body, &mut headers),
         }
         let call = Call {
             place: "events",
@@ -299,15 +302,7 @@ impl Tells {
                 };
                 kinds.has(kind) && channel.is_none_or(is_covered)
             }
-            Tells::Pusher { app, others, kinds } => {
-                let is_of_other = |whole: &str| others.iter().any(|one| whole.starts_with(one));
-                let is_told = |kind, name| kinds.has(kind) && is_told_by_pusher(kind, name);
-                channel.is_some_and(|whole| {
-                    let name = whole.strip_prefix(&*app.prefix);
-                    let is_own = !app.prefix.is_empty() || !is_of_other(whole);
-                    name.is_some_and(|name| is_own && is_told(kind, name))
-                })
-            }
+            Tells::Pusher(webhook) => channel.is_some_and(|whole| webhook.covers(kind, whole)),
         }
     }
 
@@ -315,7 +310,7 @@ impl Tells {
     fn name_of<'a>(&self, whole: &'a str) -> &'a str {
         match self {
             Tells::Node { .. } => whole,
-            Tells::Pusher { app, .. } => whole.strip_prefix(&*app.prefix).unwrap_or(whole),
+            Tells::Pusher(webhook) => whole.strip_prefix(&*webhook.app.prefix).unwrap_or(whole),
         }
     }
 
@@ -323,7 +318,41 @@ impl Tells {
     fn setting(&self) -> String {
         match self {
             Tells::Node { .. } => "events.url".to_owned(),
-            Tells::Pusher { app, .. } => format!("webhook_url of [[pusher.app]] {}", app.id),
+            Tells::Pusher(webhook) => webhook.setting.clone(),
+        }
+    }
+}
+
+impl Webhook {
+    /// Whether it tells of such an event in a channel of this whole name.
+    fn covers(&self, kind: EventKind, whole: &str) -> bool {
+        let Some(name) = whole.strip_prefix(&*self.app.prefix) else {
+            return false;
+        };
+        let is_of_other = || self.others.iter().any(|one| whole.starts_with(one));
+        let is_own = !self.app.prefix.is_empty() || !is_of_other();
+        is_own
+            && self.kinds.has(kind)
+            && is_told_by_pusher(kind, name)
+            && name.starts_with(&*self.starts_with)
+            && name.ends_with(&*self.ends_with)
+    }
+
+    /// The configuration's, and then those that prove whose it is, which none of the first takes the
+    /// place of.
+    fn write_headers(&self, body: &[u8], headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            let both = header(name, value.as_bytes());
+            headers.extend(both.map(|(name, value)| (Some(name), value)));
+        }
+        let signature = self.app.signing.sign_body(body);
+        for (name, value) in [
+            ("X-Pusher-Key", &*self.app.key),
+            ("X-Pusher-Signature", &signature),
+        ] {
+            if let Some((name, value)) = header(name, value.as_bytes()) {
+                headers.insert(name, value);
+            }
         }
     }
 }
@@ -369,6 +398,7 @@ fn told_by_pusher(event: &HappenedEvent, channel: String, time_ms: u64) -> Journ
         Box::new(ClientSaid {
             event: said.event.clone(),
             data: said.data.clone(),
+            is_json: said.is_json,
             socket_id: socket_id(said.client).into(),
         })
     });
@@ -376,6 +406,7 @@ fn told_by_pusher(event: &HappenedEvent, channel: String, time_ms: u64) -> Journ
     JournalEvent {
         channel: Some(channel.into()),
         user,
+        has_number: event.has_number,
         said,
         ..JournalEvent::new(event.kind.name(), time_ms)
     }

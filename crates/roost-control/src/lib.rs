@@ -82,7 +82,7 @@ use tokens::TokenTasks;
 pub use api::{ApiKey, ApiLimits, ApiOptions};
 #[doc(hidden)]
 pub use api::{paths, problems};
-pub use event_destination::{EventsTo, Teller};
+pub use event_destination::{EventsTo, Teller, Webhook};
 pub use hook::Hook;
 pub use hook_client::HookUrl;
 pub use jwks::{JwksOptions, JwksUrl};

@@ -28,6 +28,7 @@ pub use answer::{Answer, AnswerError, Changed, Granted, parse};
 pub use breaker::Breaker;
 pub use journal::{
     ClientSaid, Journal, JournalCounts, JournalEvent, JournalRules, Outgoing, SAID_BYTES_MAX,
+    WebhookValues,
 };
 pub use question::{Payload, Question};
 pub use queue::{Counts, Failure, OnFailure, Order, Outcome, Queue, Rules};

@@ -54,7 +54,11 @@ pub(crate) enum Left {
     /// One that was counted only.
     Unlisted,
     /// One that was listed; one that was told counts until that it has left is told.
-    Listed { user: Name, freed: u64 },
+    Listed {
+        user: Name,
+        has_number: bool,
+        freed: u64,
+    },
 }
 
 /// No tick.
@@ -119,6 +123,7 @@ impl ChannelPresence {
             return Left::Unlisted;
         };
         let (bytes, user) = (bytes_of(&member), member.user.clone());
+        let has_number = member.has_number();
         if was_told {
             let since = now;
             self.gone.push_back(Gone {
@@ -128,7 +133,11 @@ impl ChannelPresence {
             });
         }
         let freed = if was_told { 0 } else { bytes };
-        Left::Listed { user, freed }
+        Left::Listed {
+            user,
+            has_number,
+            freed,
+        }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -520,7 +529,12 @@ mod tests {
         // It was told: it counts until that it has left is told, or until its user is back.
         let left = presence.leave(place(1), true, 3, &hasher);
         let user = Name::from("ann");
-        assert_eq!(left, Left::Listed { user, freed: 0 });
+        let listed = Left::Listed {
+            user,
+            has_number: false,
+            freed: 0,
+        };
+        assert_eq!(left, listed);
         join(&mut presence, member(9, "ann"));
         assert_eq!(told(&mut presence, 20), (vec![], vec![]));
         let clients = presence.members().iter().map(|one| one.client);

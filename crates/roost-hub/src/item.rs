@@ -306,6 +306,8 @@ pub enum Output<P, F> {
         user: Name,
         /// Whether it has clients there now.
         is_there: bool,
+        /// The application has named it by a number.
+        has_number: bool,
     },
     /// As [`Output::Deliver`], for a pattern that a publication matches.
     DeliverMatched {

@@ -148,6 +148,11 @@ impl MemberInfo {
 }
 
 impl Member {
+    /// Whether the application has named its user by a number.
+    pub fn has_number(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.has_number)
+    }
+
     /// Bytes beside its record.
     pub fn bytes_beside(&self) -> usize {
         let user = match self.user.len() {

@@ -35,9 +35,19 @@ pub(crate) struct Presences {
     views: Vec<(u32, Arc<[Member]>)>,
     views_of: u32,
     /// If it is reported: users whose first client has come to a channel, or whose last has left it.
-    users: Option<Vec<(Name, Name, bool)>>,
+    users: Option<Vec<UserChange>>,
     /// Changes of one channel that are told one by one.
     split: VecDeque<(Name, PresenceChange)>,
+}
+
+/// A user has its first client in a channel, or has lost its last.
+#[derive(Debug)]
+pub(crate) struct UserChange {
+    pub(crate) channel: Name,
+    pub(crate) user: Name,
+    pub(crate) is_there: bool,
+    /// As what is known of it has it.
+    pub(crate) has_number: bool,
 }
 
 /// What a channel counts that has members.
@@ -73,23 +83,28 @@ impl Presences {
         self.users = reports.then(Vec::new);
     }
 
-    /// The channel, the user, and whether it is there now, since the last time.
-    pub(crate) fn take_users(&mut self) -> impl Iterator<Item = (Name, Name, bool)> {
+    /// Users that have come and gone since the last time.
+    pub(crate) fn take_users(&mut self) -> impl Iterator<Item = UserChange> {
         self.users.iter_mut().flat_map(|users| users.drain(..))
     }
 
     /// How many users were in a channel before one came or left: another number now means that it was
     /// the first or the last of its connections.
-    fn note_user(&mut self, number: u32, user: &Name, before: u32) {
+    fn note_user(&mut self, number: u32, (user, has_number): (&Name, bool), before: u32) {
         if self.users.is_none() {
             return;
         }
         let presence = self.get(number);
-        let (now, name) = (presence.users(), presence.name().clone());
+        let (now, channel) = (presence.users(), presence.name().clone());
         if let Some(users) = &mut self.users
             && now != before
         {
-            users.push((name, user.clone(), now > before));
+            users.push(UserChange {
+                channel,
+                user: user.clone(),
+                is_there: now > before,
+                has_number,
+            });
         }
     }
 
@@ -126,12 +141,13 @@ impl Presences {
             return;
         }
         let (user, before) = (member.user.clone(), presence.users());
+        let has_number = member.has_number();
         match presence.join(member, limits.by_user, has_room, &hasher) {
             None => self.unlisted += 1,
             Some(Listed { bytes, freed }) => {
                 self.members += 1;
                 self.bytes = self.bytes + bytes - freed;
-                self.note_user(number, &user, before);
+                self.note_user(number, (&user, has_number), before);
             }
         }
         self.views.clear();
@@ -157,10 +173,14 @@ impl Presences {
         match presence.leave(place, has_ended, now, &hasher) {
             Left::Unknown => {}
             Left::Unlisted => self.unlisted -= 1,
-            Left::Listed { user, freed } => {
+            Left::Listed {
+                user,
+                has_number,
+                freed,
+            } => {
                 self.members -= 1;
                 self.bytes -= freed;
-                self.note_user(number, &user, before);
+                self.note_user(number, (&user, has_number), before);
             }
         }
         self.views.clear();

@@ -61,6 +61,8 @@ pub struct HappenedEvent {
     pub client: Option<ConnKey>,
     /// Its user; empty without an account.
     pub user: UserName,
+    /// The application has named the user by a number.
+    pub has_number: bool,
     /// Its dialect.
     pub dialect: &'static str,
     /// In which channel, if in one.
@@ -80,6 +82,8 @@ pub struct Said {
     pub event: Box<str>,
     /// Its data: the text, or JSON.
     pub data: Box<str>,
+    /// Whether it is JSON.
+    pub is_json: bool,
     /// The client's number, by which other clients know it.
     pub client: u64,
 }
@@ -349,6 +353,7 @@ mod tests {
             at: 7,
             client: Some(ConnKey::new(1, 1)),
             user: UserName::new(),
+            has_number: false,
             dialect: "raw",
             channel: None,
             code: None,
@@ -397,6 +402,7 @@ mod tests {
             said: Some(Box::new(Said {
                 event: "client-x".into(),
                 data: "d".repeat(bytes).into(),
+                is_json: false,
                 client: 1,
             })),
             ..event()

@@ -83,7 +83,8 @@ fn apply_all(core: &mut Core) {
                 channel,
                 user,
                 is_there,
-            }) => journal::note_user(core, channel, &user, is_there),
+                has_number,
+            }) => journal::note_user(core, channel, (&user, has_number), is_there),
             Some(Notice::Published {
                 publisher,
                 token,

@@ -118,11 +118,13 @@ fn note_client_event(
         .and_then(|details| details.user_id.as_deref())
         .unwrap_or_default()
         .into();
+    event.has_number = details.is_some_and(|details| details.has_number);
     event.said = Some(Box::new(Said {
         event: details
             .and_then(|details| details.event.clone())
             .unwrap_or_default(),
         data: payload.text().unwrap_or_default().into(),
+        is_json: matches!(payload, PayloadRef::Json(json) if !json.starts_with('"')),
         client: client.unwrap_or_default(),
     }));
     push_in_channel(core, event, channel);
@@ -145,29 +147,40 @@ pub(crate) fn note_occupancy(core: &mut Core, channel: Name, is_occupied: bool) 
             true => EventKind::Occupied,
             false => EventKind::Vacated,
         };
-        push_of_channel(core, kind, channel, UserName::new());
+        push_of_channel(core, kind, channel, (UserName::new(), false));
     }
 }
 
 /// A user has the first client in a channel whose home is here, or has no more in it.
 #[cold]
-pub(crate) fn note_user(core: &mut Core, channel: Name, user: &str, is_there: bool) {
+pub(crate) fn note_user(
+    core: &mut Core,
+    channel: Name,
+    (user, has_number): (&str, bool),
+    is_there: bool,
+) {
     let kind = match is_there {
         true => EventKind::UserJoined,
         false => EventKind::UserLeft,
     };
     if core.journal.tells(kind) {
-        push_of_channel(core, kind, channel, user.into());
+        push_of_channel(core, kind, channel, (user.into(), has_number));
     }
 }
 
-fn push_of_channel(core: &mut Core, kind: EventKind, channel: Name, user: UserName) {
+fn push_of_channel(
+    core: &mut Core,
+    kind: EventKind,
+    channel: Name,
+    (user, has_number): (UserName, bool),
+) {
     if core.journal.covers(&channel) {
         let event = HappenedEvent {
             kind,
             at: core.now(),
             client: None,
             user,
+            has_number,
             dialect: "",
             channel: Some(channel),
             code: None,
@@ -305,6 +318,7 @@ fn of_connection(core: &Core, key: ConnKey, kind: EventKind) -> Option<HappenedE
         user: identity
             .map(|identity| identity.user.clone())
             .unwrap_or_default(),
+        has_number: false,
         dialect: conn.dialect.name(),
         channel: None,
         code: None,

@@ -1,5 +1,5 @@
 //! Where events are told: `[events]` of the configuration, with its secrets, and webhooks of
-//! `[[pusher.app]]`.
+//! `[[pusher.app]]` and `[[pusher.webhook]]`.
 
 use std::fs;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use roost_auth::PusherApp;
-use roost_config::{self as config, Loaded, pusher_key};
-use roost_control::{EventsTo, HookUrl, Teller};
-use roost_hooks::JournalRules;
+use roost_config::{self as config, Loaded, pusher_key, webhook_key};
+use roost_control::{EventsTo, HookUrl, Teller, Webhook};
+use roost_hooks::{JournalRules, WebhookValues};
 use roost_reactor::{self as reactor, EventKind, EventKinds};
 
 use crate::hooks::{keys_of, line, tls_of};
@@ -18,8 +18,8 @@ use crate::tls::Lines;
 /// Reads the files. The first mistake is told.
 pub(crate) fn load(loaded: &Loaded, apps: &[PusherApp]) -> Result<Vec<EventsTo>, Lines> {
     let own = own(loaded).transpose().into_iter();
-    let webhooks = apps.iter().enumerate();
-    let webhooks = webhooks.filter_map(|(at, _)| webhooks_of(loaded, apps, at).transpose());
+    let webhooks = configured(&loaded.settings);
+    let webhooks = webhooks.iter().map(|webhook| webhook.load(loaded, apps));
     own.chain(webhooks)
         .collect::<Result<_, _>>()
         .map_err(|line| Lines {
@@ -62,24 +62,106 @@ fn own(loaded: &Loaded) -> Result<Option<EventsTo>, String> {
     destination(loaded, (&place("url"), url), teller, tells).map(Some)
 }
 
-/// The webhooks of the application at a place. The error is a line for people.
-fn webhooks_of(loaded: &Loaded, apps: &[PusherApp], at: usize) -> Result<Option<EventsTo>, String> {
-    let from = &loaded.settings.pusher_apps[at];
-    let Some(url) = from.webhook_url.as_deref() else {
-        return Ok(None);
-    };
-    let others = apps.iter().map(|app| app.prefix.to_string());
-    let others = others
-        .enumerate()
-        .filter(|(other, prefix)| *other != at && !prefix.is_empty());
-    let teller = Teller::Pusher {
-        app: Box::new(apps[at].clone()),
-        others: others.map(|(_, prefix)| prefix).collect(),
-        kinds: pairs(|kind| from.tells(kind)),
-    };
-    let tells = |kind| from.tells(kind);
-    let key = pusher_key(at, "webhook_url");
-    destination(loaded, (&key, url), teller, tells).map(Some)
+/// A webhook as the configuration has it: that of an application's `webhook_url`, or one of its own section.
+struct Configured<'a> {
+    /// The application's place.
+    app: usize,
+    /// The key with its address, and that.
+    key: String,
+    url: &'a str,
+    events: &'a [String],
+    starts_with: &'a str,
+    ends_with: &'a str,
+    headers: &'a [String],
+    values: WebhookValues,
+    /// For the log.
+    setting: String,
+}
+
+/// All of them, those of `[[pusher.app]]` first.
+fn configured(from: &config::Settings) -> Vec<Configured<'_>> {
+    let apps = from.pusher_apps.iter().enumerate();
+    let of_apps = apps.filter_map(|(at, app)| {
+        Some(Configured {
+            app: at,
+            key: pusher_key(at, "webhook_url"),
+            url: app.webhook_url.as_deref()?,
+            events: &app.webhook_events,
+            starts_with: "",
+            ends_with: "",
+            headers: &[],
+            values: WebhookValues::Text,
+            setting: format!("webhook_url of [[pusher.app]] {}", app.id),
+        })
+    });
+    let own = from.pusher_webhooks.iter().enumerate();
+    let own = own.filter_map(|(at, webhook)| {
+        // Every key is named, so that one that is not obeyed does not compile.
+        let config::PusherWebhook {
+            app,
+            url,
+            events,
+            channel_name_starts_with,
+            channel_name_ends_with,
+            headers,
+            values,
+        } = webhook;
+        Some(Configured {
+            app: from.pusher_apps.iter().position(|one| one.id == *app)?,
+            key: webhook_key(at, "url"),
+            url,
+            events,
+            starts_with: channel_name_starts_with,
+            ends_with: channel_name_ends_with,
+            headers,
+            values: match values {
+                config::WebhookValues::Text => WebhookValues::Text,
+                config::WebhookValues::Json => WebhookValues::Json,
+            },
+            setting: format!("[[pusher.webhook]] {} of {app}", at + 1),
+        })
+    });
+    of_apps.chain(own).collect()
+}
+
+impl Configured<'_> {
+    fn tells(&self, kind: EventKind) -> bool {
+        let name = match kind {
+            EventKind::Occupied => "channel_occupied",
+            EventKind::Vacated => "channel_vacated",
+            EventKind::UserJoined => "member_added",
+            EventKind::UserLeft => "member_removed",
+            EventKind::ClientEvent => "client_event",
+            EventKind::CacheMiss => "cache_miss",
+            _ => return false,
+        };
+        let mut told = self.events.iter();
+        told.any(|one| one == name || one == "*")
+    }
+
+    /// The error is a line for people.
+    fn load(&self, loaded: &Loaded, apps: &[PusherApp]) -> Result<EventsTo, String> {
+        let app = &apps[self.app];
+        let others = apps.iter().map(|app| app.prefix.to_string());
+        let others = others
+            .enumerate()
+            .filter(|(other, prefix)| *other != self.app && !prefix.is_empty());
+        let headers = self.headers.iter().filter_map(|line| line.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        let teller = Teller::Pusher(Box::new(Webhook {
+            app: app.clone(),
+            others: others.map(|(_, prefix)| prefix).collect(),
+            kinds: pairs(|kind| self.tells(kind)),
+            starts_with: self.starts_with.to_owned(),
+            ends_with: self.ends_with.to_owned(),
+            headers: headers.collect(),
+            values: self.values,
+            setting: self.setting.clone(),
+        }));
+        destination(loaded, (&self.key, self.url), teller, |kind| {
+            self.tells(kind)
+        })
+    }
 }
 
 /// What holds for all: rules, and whom `https://` trusts.
@@ -124,25 +206,22 @@ fn unused() -> Context {
 /// What the reactors obey of it: all that any application is told.
 pub(crate) fn for_reactors(from: &config::Settings) -> reactor::Events {
     let own = kinds_of(&from.events);
-    let hooked = from
-        .pusher_apps
-        .iter()
-        .filter(|app| app.webhook_url.is_some());
-    let hooked: Vec<&config::PusherApp> = hooked.collect();
+    let webhooks = configured(from);
     let kinds = EventKinds::of(|kind| {
-        own.has(kind)
-            || hooked
-                .iter()
-                .any(|app| pairs(|kind| app.tells(kind)).has(kind))
+        let mut webhooks = webhooks.iter();
+        own.has(kind) || webhooks.any(|one| pairs(|kind| one.tells(kind)).has(kind))
     });
     let mut namespaces = match from.events.is_on() {
         true => from.events.namespaces.clone(),
         false => Vec::new(),
     };
     // A prefix ends in a colon, and what stands before that is the namespace.
-    namespaces.extend(hooked.iter().map(|app| match app.prefix.strip_suffix(':') {
-        Some(namespace) => namespace.to_owned(),
-        None => "*".to_owned(),
+    namespaces.extend(webhooks.iter().map(|webhook| {
+        let prefix = &from.pusher_apps[webhook.app].prefix;
+        match prefix.strip_suffix(':') {
+            Some(namespace) => namespace.to_owned(),
+            None => "*".to_owned(),
+        }
     }));
     reactor::Events { kinds, namespaces }
 }
@@ -160,27 +239,6 @@ fn pairs(tells: impl Fn(EventKind) -> bool) -> EventKinds {
         UserJoined | UserLeft => tells(UserJoined) || tells(UserLeft),
         kind => tells(kind),
     })
-}
-
-/// What webhooks of Pusher's tell.
-trait Webhooks {
-    fn tells(&self, kind: EventKind) -> bool;
-}
-
-impl Webhooks for config::PusherApp {
-    fn tells(&self, kind: EventKind) -> bool {
-        let name = match kind {
-            EventKind::Occupied => "channel_occupied",
-            EventKind::Vacated => "channel_vacated",
-            EventKind::UserJoined => "member_added",
-            EventKind::UserLeft => "member_removed",
-            EventKind::ClientEvent => "client_event",
-            EventKind::CacheMiss => "cache_miss",
-            _ => return false,
-        };
-        let mut told = self.webhook_events.iter();
-        told.any(|one| one == name || one == "*")
-    }
 }
 
 /// The machine's name.

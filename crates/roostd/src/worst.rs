@@ -223,7 +223,8 @@ fn hooks_bytes(settings: &config::Settings, reactors: u64) -> u64 {
 fn events_bytes(settings: &config::Settings, reactors: u64) -> u64 {
     let events = &settings.events;
     let apps = settings.pusher_apps.iter();
-    let webhooks = apps.filter(|app| app.webhook_url.is_some()).count() as u64;
+    let webhooks = apps.filter(|app| app.webhook_url.is_some()).count();
+    let webhooks = (webhooks + settings.pusher_webhooks.len()) as u64;
     match u64::from(events.is_on()) + webhooks {
         0 => 0,
         destinations => {

@@ -1,7 +1,10 @@
 //! `[pusher]`, `[[pusher.app]]`: Pusher's protocol, and the applications whose clients speak it.
 
-use crate::pattern::{APP_NAME, APP_PREFIX, FILE, HOOK_URL, WEBHOOK_EVENT, WEBHOOK_EVENTS_USUAL};
-use crate::row::{HOUR, SECOND, section, time};
+use crate::pattern::{
+    APP_NAME, APP_PREFIX, CHANNEL_PART, FILE, HOOK_URL, WEBHOOK_EVENT, WEBHOOK_EVENTS_USUAL,
+    WEBHOOK_HEADER,
+};
+use crate::row::{HOUR, SECOND, section, time, words};
 use crate::units::{KIB, MIB};
 use crate::value::{Count, Flag, OrNone, Patterns, Size};
 
@@ -56,7 +59,7 @@ section! {
     subscription_count: bool = false, Flag, Restart, "true";
     /// Where its webhooks are sent to (POST, [events.md](events.md#pushers-webhooks)), signed with its secret.
     /// `timeout`, `batch_max`, `batch_wait`, `queue_max`, `linger` and `ca_file` of `[events]` hold for them.
-    /// `""`: none.
+    /// `""`: none. A `[[pusher.webhook]]` can say more.
     webhook_url: Option<String> = None, OrNone(HOOK_URL), Restart, r#""http://127.0.0.1:3000/pusher""#;
     /// What they tell: `"channel_occupied"`, `"channel_vacated"`, `"member_added"`, `"member_removed"`,
     /// `"client_event"`, `"cache_miss"`; `["*"]`: all.
@@ -64,5 +67,41 @@ section! {
         Patterns(WEBHOOK_EVENT), Restart, r#"["member_added", "member_removed"]"#;
 }
 
+section! {
+    /// A webhook of an application of Pusher's beside its `webhook_url`
+    /// ([events.md](events.md#pushers-webhooks)); as many sections as there are webhooks, 100 at most. Each
+    /// has a queue of its own, and the keys of `[events]` hold that hold for `webhook_url`.
+    "pusher.webhook" PusherWebhook
+    /// The `id` of the `[[pusher.app]]`, which signs it.
+    app: String = String::new(), APP_NAME, Restart, r#""shop""#;
+    /// Where it is sent to (POST).
+    url: String = String::new(), HOOK_URL, Restart, r#""http://127.0.0.1:3000/pusher""#;
+    /// What it tells, as `pusher.app.webhook_events`.
+    events: Vec<String> = WEBHOOK_EVENTS_USUAL.map(str::to_owned).to_vec(),
+        Patterns(WEBHOOK_EVENT), Restart, r#"["client_event"]"#;
+    /// How the names of the channels begin that it tells of, as clients know them. `""`: in any way.
+    channel_name_starts_with: String = String::new(), CHANNEL_PART, Restart, r#""presence-""#;
+    /// How they end. `""`: in any way.
+    channel_name_ends_with: String = String::new(), CHANNEL_PART, Restart, r#""-room""#;
+    /// Headers that are sent with it, each `"Name: value"`. `X-Pusher-Key` and `X-Pusher-Signature` are
+    /// the webhook's own whatever stands here. No place for secrets, for `roostd print-config` shows it.
+    headers: Vec<String> = Vec::new(), Patterns(WEBHOOK_HEADER), Restart, r#"["X-Shop: 7"]"#;
+    /// How `data` and `user_id` are told. `"text"`, as Pusher has it: as strings, JSON that a client has
+    /// sent in a string. `"json"`, as soketi has it: as they were sent, an object as an object and a
+    /// number as a number.
+    values: WebhookValues = WebhookValues::Text, WebhookValues::WORDS, Restart, r#""json""#;
+}
+
+words! {
+    /// `pusher.webhook.values`.
+    WebhookValues
+    /// As strings.
+    Text = "text",
+    /// As they were sent.
+    Json = "json",
+}
+
+/// Most `[[pusher.webhook]]`: each event is compared with their filters.
+pub(crate) const WEBHOOKS_MAX: usize = 100;
 /// Most `[[pusher.app]]`: each name is compared with their prefixes.
 pub(crate) const APPS_MAX: usize = 100;

@@ -1,6 +1,6 @@
 //! `[pusher]`, `[[pusher.app]]`.
 
-use roost_config::{parse, pusher_key, reload, to_toml};
+use roost_config::{WebhookValues, parse, pusher_key, reload, to_toml};
 
 #[test]
 fn applications_are_read() {
@@ -35,6 +35,69 @@ fn applications_are_read() {
     let written = to_toml(&loaded);
     let again = parse(&written, "written").unwrap_or_else(|errors| panic!("{errors}\n{written}"));
     assert_eq!(again.settings, loaded.settings);
+}
+
+#[test]
+fn webhooks_are_read() {
+    let text = app("")
+        + "[[pusher.webhook]]\napp = \"a\"\nurl = \"http://127.0.0.1:3000/\"\n\
+           [[pusher.webhook]]\napp = \"a\"\nurl = \"https://example.org/p\"\nevents = [\"*\"]\n\
+           channel_name_starts_with = \"presence-\"\nchannel_name_ends_with = \"-room\"\n\
+           headers = [\"X-Shop: 7\", \"X-Pusher-Key: other\"]\nvalues = \"json\"\n";
+    let loaded = parse(&text, "f").unwrap_or_else(|errors| panic!("{errors}"));
+    let [plain, full] = &loaded.settings.pusher_webhooks[..] else {
+        panic!("two webhooks");
+    };
+    assert_eq!((plain.app.as_str(), plain.events.len()), ("a", 4));
+    assert_eq!(plain.values, WebhookValues::Text);
+    assert_eq!(full.events, ["*"]);
+    let parts = (
+        &*full.channel_name_starts_with,
+        &*full.channel_name_ends_with,
+    );
+    assert_eq!(parts, ("presence-", "-room"));
+    assert_eq!(full.headers, ["X-Shop: 7", "X-Pusher-Key: other"]);
+    assert_eq!(full.values, WebhookValues::Json);
+    let written = to_toml(&loaded);
+    let again = parse(&written, "written").unwrap_or_else(|errors| panic!("{errors}\n{written}"));
+    assert_eq!(again.settings, loaded.settings);
+}
+
+#[test]
+fn mistakes_in_webhooks_are_named() {
+    let webhook = |app: &str, rest: &str| {
+        format!("[[pusher.webhook]]\napp = \"{app}\"\nurl = \"http://h/\"\n{rest}\n")
+    };
+    let many = webhook("a", "").repeat(101);
+    for (text, said) in [
+        ("[[pusher.webhook]]\nurl = \"http://h/\"\n", "found no app"),
+        ("[[pusher.webhook]]\napp = \"a\"\n", "found no url"),
+        (&webhook("b", ""), "the id of a [[pusher.app]]"),
+        (&webhook("a", "events = [\"occupied\"]"), "channel_occupied"),
+        (&webhook("a", "values = \"object\""), "\"text\" or \"json\""),
+        (&webhook("a", "headers = [\"X-Shop\"]"), "a colon stands"),
+        (
+            &webhook("a", "headers = [\"X Shop: 7\"]"),
+            "a header's name alone",
+        ),
+        (
+            &webhook("a", "headers = [\"Host: h\"]"),
+            "the connection's own",
+        ),
+        (&webhook("a", "headers = [\"A: \u{e4}\"]"), "visible ASCII"),
+        (
+            &webhook("a", "headers = [\"*\"]"),
+            "headers with their values",
+        ),
+        (
+            &webhook("a", "channel_name_starts_with = \"\\t\""),
+            "part of channels' names",
+        ),
+        (&many, "at most 100"),
+    ] {
+        let errors = parse(&(app("") + text), "f").expect_err(text).to_string();
+        assert!(errors.contains(said), "{text}: {errors}");
+    }
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub struct JournalEvent {
     /// Why, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Box<str>>,
+    /// The application has named the user by a number, which Pusher's webhooks alone tell.
+    #[serde(skip)]
+    pub has_number: bool,
     /// What a client has published, which Pusher's webhooks alone tell.
     #[serde(skip)]
     pub said: Option<Box<ClientSaid>>,
@@ -48,6 +51,8 @@ pub struct ClientSaid {
     pub event: Box<str>,
     /// Its data: a text, or JSON.
     pub data: Box<str>,
+    /// Whether it is JSON.
+    pub is_json: bool,
     /// The client's id, by which other clients know it.
     pub socket_id: Box<str>,
 }
@@ -87,6 +92,7 @@ impl JournalEvent {
             channel: None,
             code: None,
             reason: None,
+            has_number: false,
             said: None,
         }
     }

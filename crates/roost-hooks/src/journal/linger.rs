@@ -10,6 +10,8 @@ pub(super) struct Vacated {
     pub(super) due_ms: u64,
     /// In milliseconds since 1970.
     pub(super) time_ms: u64,
+    /// Of a user: the application has named it by a number.
+    pub(super) has_number: bool,
 }
 
 /// Those of which it is not told yet.

@@ -19,6 +19,7 @@ mod pusher;
 use event::{Batch, Numbered};
 pub use event::{ClientSaid, JournalEvent};
 use linger::{Linger, Vacated};
+pub use pusher::WebhookValues;
 
 /// What a journal obeys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ enum Voice {
     /// As `docs/events.md` has it.
     Own { node: Box<str>, epoch: Box<str> },
     /// As Pusher's webhooks: without numbers, without a word of the node, or of what is lost.
-    Pusher,
+    Pusher(WebhookValues),
 }
 
 /// A batch to be sent.
@@ -130,8 +131,8 @@ impl Journal {
     }
 
     /// One that tells in the words of Pusher's webhooks.
-    pub fn for_pusher(rules: JournalRules) -> Journal {
-        Journal::speaking(rules, Voice::Pusher)
+    pub fn for_pusher(rules: JournalRules, values: WebhookValues) -> Journal {
+        Journal::speaking(rules, Voice::Pusher(values))
     }
 
     fn speaking(rules: JournalRules, voice: Voice) -> Journal {
@@ -164,40 +165,53 @@ impl Journal {
 
     /// A channel has its first subscriber.
     pub fn occupied(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
-        self.begun(channel, time_ms, now_ms);
+        self.begun(channel, false, time_ms, now_ms);
     }
 
     /// A channel has lost its last subscriber.
     pub fn vacated(&mut self, channel: &str, time_ms: u64, now_ms: u64) {
-        self.ended_of(channel, time_ms, now_ms);
+        self.ended_of(channel, false, time_ms, now_ms);
     }
 
-    /// A user has its first connection in a channel.
-    pub fn joined(&mut self, channel: &str, user: &str, time_ms: u64, now_ms: u64) {
-        self.begun(&place_of(channel, user), time_ms, now_ms);
+    /// A user, and whether the application has named it by a number, has its first connection in a channel.
+    pub fn joined(
+        &mut self,
+        channel: &str,
+        (user, has_number): (&str, bool),
+        time_ms: u64,
+        now_ms: u64,
+    ) {
+        self.begun(&place_of(channel, user), has_number, time_ms, now_ms);
     }
 
     /// A user has no connection in a channel any more.
-    pub fn left(&mut self, channel: &str, user: &str, time_ms: u64, now_ms: u64) {
-        self.ended_of(&place_of(channel, user), time_ms, now_ms);
+    pub fn left(
+        &mut self,
+        channel: &str,
+        (user, has_number): (&str, bool),
+        time_ms: u64,
+        now_ms: u64,
+    ) {
+        self.ended_of(&place_of(channel, user), has_number, time_ms, now_ms);
     }
 
     /// What may linger is there: a channel's subscribers, or a user in a channel.
-    fn begun(&mut self, place: &str, time_ms: u64, now_ms: u64) {
+    fn begun(&mut self, place: &str, has_number: bool, time_ms: u64, now_ms: u64) {
         if !self.linger.cancel(place) {
-            self.tell(place, true, time_ms, now_ms);
+            self.tell(place, (true, has_number), time_ms, now_ms);
         }
     }
 
     /// It is there no longer.
-    fn ended_of(&mut self, place: &str, time_ms: u64, now_ms: u64) {
+    fn ended_of(&mut self, place: &str, has_number: bool, time_ms: u64, now_ms: u64) {
         let vacated = Vacated {
             due_ms: now_ms.saturating_add(self.rules.linger_ms),
             time_ms,
+            has_number,
         };
         let lingers = self.rules.linger_ms > 0 && !self.is_ending;
         if !lingers || self.linger.len() >= self.rules.queue_max {
-            return self.tell(place, false, time_ms, now_ms);
+            return self.tell(place, (false, has_number), time_ms, now_ms);
         }
         self.linger.begin(place, vacated);
     }
@@ -265,7 +279,7 @@ impl Journal {
         }
         self.is_ending = true;
         while let Some((place, vacated)) = self.linger.pop() {
-            self.tell(&place, false, vacated.time_ms, now_ms);
+            self.tell_ended(&place, vacated, now_ms);
         }
         self.tell_all_untold(now_ms);
         if matches!(self.voice, Voice::Own { .. }) {
@@ -289,7 +303,7 @@ impl Journal {
     pub fn epoch(&self) -> &str {
         match &self.voice {
             Voice::Own { epoch, .. } => epoch,
-            Voice::Pusher => "",
+            Voice::Pusher(_) => "",
         }
     }
 
@@ -335,7 +349,7 @@ impl Journal {
                 Voice::Own { node, epoch } => {
                     Batch::body((node, epoch), self.queue.range(..events)).into()
                 }
-                Voice::Pusher => pusher::body(self.queue.range(..events)).into(),
+                Voice::Pusher(values) => pusher::body(self.queue.range(..events), *values).into(),
             },
         };
         self.flight = Some(Flight {
@@ -349,12 +363,27 @@ impl Journal {
 
     fn expire(&mut self, now_ms: u64) {
         while let Some((place, vacated)) = self.linger.pop_due(now_ms) {
-            self.tell(&place, false, vacated.time_ms, now_ms);
+            self.tell_ended(&place, vacated, now_ms);
         }
     }
 
+    fn tell_ended(&mut self, place: &str, vacated: Vacated, now_ms: u64) {
+        let Vacated {
+            due_ms: _,
+            time_ms,
+            has_number,
+        } = vacated;
+        self.tell(place, (false, has_number), time_ms, now_ms);
+    }
+
     /// Tells of a channel, or of a user in one, if that is asked for.
-    fn tell(&mut self, place: &str, is_there: bool, time_ms: u64, now_ms: u64) {
+    fn tell(
+        &mut self,
+        place: &str,
+        (is_there, has_number): (bool, bool),
+        time_ms: u64,
+        now_ms: u64,
+    ) {
         let (channel, user) = match place.split_once(BETWEEN) {
             Some((channel, user)) => (channel, Some(user)),
             None => (place, None),
@@ -369,6 +398,7 @@ impl Journal {
         if is_told {
             let event = JournalEvent {
                 user: user.map(Into::into),
+                has_number,
                 ..JournalEvent::of_channel(kind, time_ms, channel)
             };
             self.push(event, now_ms);

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use roost_hooks::{ClientSaid, Journal, JournalEvent, JournalRules, Outgoing, SAID_BYTES_MAX};
+use roost_hooks::{
+    ClientSaid, Journal, JournalEvent, JournalRules, Outgoing, SAID_BYTES_MAX, WebhookValues,
+};
 use roost_random::SplitMix64;
 use serde_json::Value;
 
@@ -211,11 +213,11 @@ fn types_that_are_not_asked_for_are_not_told() {
 #[test]
 fn a_user_that_comes_back_soon_was_never_away() {
     let mut journal = started(rules());
-    journal.joined("chat:1", "ann", 1, 1_000);
-    journal.joined("chat:1", "bob", 1, 1_000);
-    journal.left("chat:1", "ann", 2, 2_000);
-    journal.left("chat:1", "bob", 2, 2_000);
-    journal.joined("chat:1", "ann", 3, 3_000);
+    journal.joined("chat:1", ("ann", false), 1, 1_000);
+    journal.joined("chat:1", ("bob", false), 1, 1_000);
+    journal.left("chat:1", ("ann", false), 2, 2_000);
+    journal.left("chat:1", ("bob", false), 2, 2_000);
+    journal.joined("chat:1", ("ann", false), 3, 3_000);
     let batch = journal.poll(3_000).expect("a batch");
     assert_eq!(told(&batch).len(), 2);
     assert!(
@@ -233,10 +235,10 @@ fn a_user_that_comes_back_soon_was_never_away() {
 
 #[test]
 fn a_webhook_of_pushers_has_its_words_and_no_others() {
-    let mut journal = Journal::for_pusher(rules());
+    let mut journal = Journal::for_pusher(rules(), WebhookValues::Text);
     assert!(journal.poll(60_000).is_none(), "nothing of the node");
     journal.occupied("a", 5, 60_000);
-    journal.joined("presence-a", "ann", 6, 60_000);
+    journal.joined("presence-a", ("ann", false), 6, 60_000);
     journal.lost(9, 7, 60_000);
     let batch = journal.poll(60_250).expect("a batch");
     assert_eq!(
@@ -264,6 +266,7 @@ fn said(bytes: usize, user: &str) -> JournalEvent {
         said: Some(Box::new(ClientSaid {
             event: "client-x".into(),
             data: "d".repeat(bytes).into(),
+            is_json: false,
             socket_id: "1.2".into(),
         })),
         ..JournalEvent::new("client_event", 5)
@@ -272,7 +275,7 @@ fn said(bytes: usize, user: &str) -> JournalEvent {
 
 #[test]
 fn a_webhook_tells_what_a_client_has_said_and_whose_cache_is_empty() {
-    let mut journal = Journal::for_pusher(rules());
+    let mut journal = Journal::for_pusher(rules(), WebhookValues::Text);
     journal.push(said(2, ""), 0);
     journal.push(said(1, "42"), 0);
     let miss = JournalEvent {
@@ -287,6 +290,62 @@ fn a_webhook_tells_what_a_client_has_said_and_whose_cache_is_empty() {
     );
 }
 
+/// As soketi tells it, for applications that come from there.
+#[test]
+fn a_webhook_tells_values_as_they_were_sent_if_that_is_asked_for() {
+    let one = |data: &str, is_json: bool, user: &str, has_number: bool| JournalEvent {
+        has_number,
+        said: Some(Box::new(ClientSaid {
+            event: "client-x".into(),
+            data: data.into(),
+            is_json,
+            socket_id: "1.2".into(),
+        })),
+        ..said(0, user)
+    };
+    let body = |values: WebhookValues| {
+        let many = JournalRules {
+            batch_max: 100,
+            queue_max: 100,
+            linger_ms: 0,
+            ..rules()
+        };
+        let mut journal = Journal::for_pusher(many, values);
+        journal.push(one(r#"{"a":[1]}"#, true, "42", true), 0);
+        journal.push(one("1", false, "42", false), 0);
+        journal.joined("presence-a", ("7", true), 5, 0);
+        journal.left("presence-a", ("7", true), 5, 0);
+        let batch = journal.poll(250).expect("a batch");
+        let body: Value = serde_json::from_str(text(&batch)).expect("JSON");
+        let events = body["events"].as_array().expect("a list").iter();
+        let values = events.map(|event| [event["data"].clone(), event["user_id"].clone()]);
+        Value::from(
+            values
+                .map(|pair| Value::from(pair.to_vec()))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let sent = serde_json::json!([[{"a": [1]}, 42], ["1", "42"], [null, 7], [null, 7]]);
+    assert_eq!(body(WebhookValues::Json), sent);
+    let texts = serde_json::json!([
+        [r#"{"a":[1]}"#, "42"],
+        ["1", "42"],
+        [null, "7"],
+        [null, "7"]
+    ]);
+    assert_eq!(body(WebhookValues::Text), texts);
+}
+
+/// A user that lingers is told by the name that it had.
+#[test]
+fn one_that_has_left_a_while_ago_keeps_its_number() {
+    let mut journal = Journal::for_pusher(rules(), WebhookValues::Json);
+    journal.left("presence-a", ("7", true), 5, 0);
+    assert!(journal.poll(5_000).is_none(), "others may come with it");
+    let batch = journal.poll(5_250).expect("it is over");
+    assert!(text(&batch).contains(r#""user_id":7}"#), "{}", text(&batch));
+}
+
 /// Of these, bytes count and not only how many there are.
 #[test]
 fn what_clients_say_is_bounded_in_a_batch_and_in_the_queue() {
@@ -295,7 +354,7 @@ fn what_clients_say_is_bounded_in_a_batch_and_in_the_queue() {
         queue_max: 100,
         ..rules()
     };
-    let mut journal = Journal::for_pusher(many);
+    let mut journal = Journal::for_pusher(many, WebhookValues::Text);
     let big = 600 << 10;
     let fitting = SAID_BYTES_MAX / (big + 1_000);
     for _ in 0..fitting + 2 {
@@ -402,8 +461,8 @@ impl Run {
                 match (*is_occupied, user) {
                     (true, None) => self.journal.occupied(&channel, 0, self.now),
                     (false, None) => self.journal.vacated(&channel, 0, self.now),
-                    (true, Some(user)) => self.journal.joined(&channel, user, 0, self.now),
-                    (false, Some(user)) => self.journal.left(&channel, user, 0, self.now),
+                    (true, Some(user)) => self.journal.joined(&channel, (user, false), 0, self.now),
+                    (false, Some(user)) => self.journal.left(&channel, (user, false), 0, self.now),
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::local_channel::LocalChannel;
 use crate::names::Named;
 use crate::options::{HubCounts, HubOptions};
 use crate::presence::{Member, PresenceCounts, PresenceQuery, PresenceView};
-use crate::presences::Presences;
+use crate::presences::{Presences, UserChange};
 use crate::state::HubState;
 
 /// Channels whose history is forgotten at once.
@@ -277,10 +277,19 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     fn report_users(&mut self, out: &mut Vec<Output<P, F>>) {
         let users = self.presences.iter_mut();
         let users = users.flat_map(|presences| presences.take_users());
-        out.extend(users.map(|(channel, user, is_there)| Output::User {
-            channel,
-            user,
-            is_there,
+        out.extend(users.map(|change| {
+            let UserChange {
+                channel,
+                user,
+                is_there,
+                has_number,
+            } = change;
+            Output::User {
+                channel,
+                user,
+                is_there,
+                has_number,
+            }
         }));
     }
 

@@ -210,6 +210,7 @@ impl World {
                     channel,
                     user,
                     is_there,
+                    has_number: _, // nobody has one here
                 } => {
                     let key = (channel.to_string(), user.to_string());
                     let in_turns = match is_there {

@@ -48,6 +48,7 @@ pub(crate) enum Notice {
         channel: Name,
         user: Name,
         is_there: bool,
+        has_number: bool,
     },
     /// Its publication has.
     Published {
@@ -117,10 +118,12 @@ pub(super) fn notice_of(output: HubOutput) -> Notice {
             channel,
             user,
             is_there,
+            has_number,
         } => Notice::User {
             channel,
             user,
             is_there,
+            has_number,
         },
         Output::ToReactor(..) | Output::Deliver { .. } | Output::DeliverMatched { .. } => {
             unreachable!("no dialect is told of it")

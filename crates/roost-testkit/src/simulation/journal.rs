@@ -91,10 +91,12 @@ impl Told {
                 }
                 (EventKind::Vacated, Some(channel)) => self.journal.vacated(channel, time_ms, now),
                 (EventKind::UserJoined, Some(channel)) => {
-                    self.journal.joined(channel, &event.user, time_ms, now);
+                    let user = (event.user.as_str(), event.has_number);
+                    self.journal.joined(channel, user, time_ms, now);
                 }
                 (EventKind::UserLeft, Some(channel)) => {
-                    self.journal.left(channel, &event.user, time_ms, now);
+                    let user = (event.user.as_str(), event.has_number);
+                    self.journal.left(channel, user, time_ms, now);
                 }
                 (kind, channel) => {
                     let key = event.client.expect("it is about a connection");

@@ -31,6 +31,8 @@ struct Batch {
     signature: String,
     /// `X-Pusher-Key`, `X-Pusher-Signature`.
     pusher: [String; 2],
+    /// `X-Shop`, which one webhook's configuration has.
+    shop: String,
     bytes: Vec<u8>,
     was_taken: bool,
 }
@@ -146,6 +148,7 @@ fn serve(
                 timestamp: header("webhook-timestamp"),
                 signature: header("webhook-signature"),
                 pusher: ["x-pusher-key", "x-pusher-signature"].map(header),
+                shop: header("x-shop"),
                 bytes,
                 was_taken: manner == Manner::Takes,
             });
@@ -452,18 +455,10 @@ fn webhooks_of_pushers_tell_each_application_of_its_own_channels() {
     let args = ["--reactors", "2", "--config", &file.display().to_string()];
     let mut daemon = Daemon::start(&args, Log::Read);
     let clients = ["/raw/shop:room", "/raw/shop:room", "/raw/room"].map(|path| open(&daemon, path));
-    let told = |application: &Application| {
-        let batches = application.batches();
-        let events = batches.iter().flat_map(|batch| {
-            let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
-            body["events"].as_array().expect("a list").clone()
-        });
-        events.collect::<Vec<Value>>()
-    };
     let waited = |application: &Application, events: Value| {
         wait_until(
-            || json!(told(application)) == events,
-            || format!("{:?} and not {events}", told(application)),
+            || told(application) == events,
+            || format!("{} and not {events}", told(application)),
         );
     };
     let occupied = json!({"name": "channel_occupied", "channel": "room"});
@@ -503,6 +498,109 @@ fn say(client: &mut Client, message: &Value) {
     client.send_text(&message.to_string()).expect("it is sent");
 }
 
+/// A client of an application whose secret is `hush`, subscribed to a channel; and its id.
+fn subscribe(daemon: &Daemon, key: &str, channel: &str, data: Option<&str>) -> (Client, String) {
+    let mut client = open(daemon, &format!("/app/{key}?protocol=7"));
+    let greeting = hear(&mut client);
+    let greeting = greeting["data"].as_str().expect("a string");
+    let greeting: Value = serde_json::from_str(greeting).expect("JSON");
+    let id = greeting["socket_id"].as_str().expect("an id").to_owned();
+    let signing = PusherKey::new(&Secret::from("hush".to_owned()));
+    let auth = format!("{key}:{}", signing.sign_channel(&id, channel, data));
+    let asked = json!({"channel": channel, "auth": auth, "channel_data": data});
+    say(
+        &mut client,
+        &json!({"event": "pusher:subscribe", "data": asked}),
+    );
+    let answer = hear(&mut client);
+    assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
+    (client, id)
+}
+
+/// The events of all batches.
+fn told(application: &Application) -> Value {
+    let batches = application.batches();
+    let events = batches.iter().flat_map(|batch| {
+        let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
+        body["events"].as_array().expect("a list").clone()
+    });
+    Value::from(events.collect::<Vec<Value>>())
+}
+
+/// What an application has said of its webhooks beside `webhook_url`: which channels, which headers, and how
+/// values are told.
+#[test]
+fn webhooks_of_pushers_have_filters_and_headers() {
+    let [all, rooms] = [(); 2].map(|()| Application::start(Manner::Takes));
+    let directory = std::env::temp_dir().join(format!("roostd-filters-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let secret = directory.join("secret");
+    std::fs::write(&secret, "hush\n").expect("a file");
+    let config = format!(
+        "[pusher]\nenabled = true\n[events]\nlinger = \"0s\"\n\
+         [[pusher.app]]\nid = \"shop\"\nkey = \"key\"\nsecret_file = \"{}\"\nprefix = \"shop:\"\n\
+         webhook_url = \"http://{}/\"\nwebhook_events = [\"member_added\", \"client_event\"]\n\
+         [[pusher.webhook]]\napp = \"shop\"\nurl = \"http://{}/\"\n\
+         events = [\"member_added\", \"member_removed\", \"client_event\"]\nvalues = \"json\"\n\
+         channel_name_starts_with = \"presence-\"\nchannel_name_ends_with = \"-room\"\n\
+         headers = [\"X-Shop: 7\", \"x-pusher-key: other\", \"X-Pusher-Signature: other\"]\n",
+        secret.display(),
+        all.address,
+        rooms.address
+    );
+    let file = directory.join("roost.toml");
+    std::fs::write(&file, config).expect("a file");
+    let args = ["--reactors", "2", "--config", &file.display().to_string()];
+    let daemon = Daemon::start(&args, Log::Read);
+    let waited = |application: &Application, events: &Value| {
+        wait_until(
+            || told(application) == *events,
+            || format!("{} and not {events}", told(application)),
+        );
+    };
+    let member = Some(r#"{"user_id":42}"#);
+    let (hall, _) = subscribe(&daemon, "key", "presence-hall", member);
+    let added = json!({"name": "member_added", "channel": "presence-hall", "user_id": "42"});
+    waited(&all, &json!([added]));
+    drop(hall);
+    let (mut room, id) = subscribe(&daemon, "key", "presence-room", member);
+    let in_room = |more: Value| {
+        let mut event = json!({"channel": "presence-room"});
+        let members = event.as_object_mut().expect("an object");
+        members.extend(more.as_object().expect("an object").clone());
+        event
+    };
+    let mut texts = vec![
+        added,
+        in_room(json!({"name": "member_added", "user_id": "42"})),
+    ];
+    let mut values = vec![in_room(json!({"name": "member_added", "user_id": 42}))];
+    waited(&all, &json!(texts));
+    waited(&rooms, &json!(values));
+    let event = json!({"event": "client-x", "channel": "presence-room", "data": {"at": [1]}});
+    say(&mut room, &event);
+    let said = |data: Value, user: Value| {
+        in_room(
+            json!({"name": "client_event", "event": "client-x", "data": data,
+            "socket_id": id, "user_id": user}),
+        )
+    };
+    texts.push(said(json!(r#"{"at":[1]}"#), json!("42")));
+    waited(&all, &json!(texts));
+    values.push(said(json!({"at": [1]}), json!(42)));
+    waited(&rooms, &json!(values));
+    drop(room);
+    values.push(in_room(json!({"name": "member_removed", "user_id": 42})));
+    waited(&rooms, &json!(values));
+    let signing = PusherKey::new(&Secret::from("hush".to_owned()));
+    for batch in rooms.batches().iter() {
+        let own = ["key".to_owned(), signing.sign_body(&batch.bytes)];
+        assert_eq!((&batch.pusher, batch.shop.as_str()), (&own, "7"));
+    }
+    assert!(all.batches().iter().all(|batch| batch.shop.is_empty()));
+    let _ = std::fs::remove_dir_all(&directory);
+}
+
 #[test]
 fn webhooks_of_pushers_tell_of_client_events_and_of_caches_without_one() {
     let [shop, rest] = [(); 2].map(|()| Application::start(Manner::Takes));
@@ -531,35 +629,8 @@ fn webhooks_of_pushers_tell_of_client_events_and_of_caches_without_one() {
     std::fs::write(&file, config.concat()).expect("a file");
     let args = ["--reactors", "2", "--config", &file.display().to_string()];
     let daemon = Daemon::start(&args, Log::Read);
-    let subscribed = |key: &str, channel: &str, data: Option<&str>| {
-        let mut client = open(&daemon, &format!("/app/{key}?protocol=7"));
-        let greeting = hear(&mut client);
-        let data_of = |message: &Value| -> Value {
-            serde_json::from_str(message["data"].as_str().expect("a string")).expect("JSON")
-        };
-        let id = data_of(&greeting)["socket_id"]
-            .as_str()
-            .expect("an id")
-            .to_owned();
-        let signing = PusherKey::new(&Secret::from("hush".to_owned()));
-        let auth = format!("{key}:{}", signing.sign_channel(&id, channel, data));
-        let asked = json!({"channel": channel, "auth": auth, "channel_data": data});
-        say(
-            &mut client,
-            &json!({"event": "pusher:subscribe", "data": asked}),
-        );
-        let answer = hear(&mut client);
-        assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
-        (client, id)
-    };
-    let told = |application: &Application| {
-        let batches = application.batches();
-        let events = batches.iter().flat_map(|batch| {
-            let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
-            body["events"].as_array().expect("a list").clone()
-        });
-        Value::from(events.collect::<Vec<Value>>())
-    };
+    let subscribed =
+        |key: &str, channel: &str, data: Option<&str>| subscribe(&daemon, key, channel, data);
     let mut expected = Vec::new();
     let mut waited = |event: Value| {
         expected.push(event);
