@@ -109,7 +109,6 @@ for (const scheme of ["ws", "wss"]) {
       room.joining(({ name }) => seen.push(["joining", name]));
       room.leaving(({ name }) => seen.push(["leaving", name]));
       await until("who is here", () => seen.length === 1);
-      await new Promise((resolve) => setTimeout(resolve, 600)); // until others are told of the first
       const here = [];
       two.join("room").here((users) => here.push(users.map(({ name }) => name).sort()));
       await until("who joins", () => seen.length === 2);

@@ -200,9 +200,10 @@ pub trait Dialect: Sized {
         self.is_subscribed(session, channel)
     }
 
-    /// The same of one user, where a channel's subscribers are told of users.
-    fn is_told_of_user(&self, session: Session, channel: ChannelId, user: &str) -> bool {
-        let _ = user;
+    /// The same of one user, where a channel's subscribers are told of users, and of which of the channel's
+    /// changes ([`roost_hub::PresenceChange::number`]).
+    fn is_told_of_user(&self, session: Session, channel: ChannelId, change: (&str, u64)) -> bool {
+        let _ = change;
         self.is_told_of_members(session, channel)
     }
 

@@ -389,11 +389,11 @@ macro_rules! dialects {
                 kind: DialectKind,
                 session: Session,
                 channel: ChannelId,
-                user: &str,
+                change: (&str, u64),
             ) -> bool {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name =>
-                        self.$module.is_told_of_user(session, channel, user),)+
+                        self.$module.is_told_of_user(session, channel, change),)+
                 }
             }
 

@@ -201,7 +201,7 @@ impl roost_hub::Payload for Publication {
         let user = change.user().map(|(member, _)| member.user.as_str().into());
         let details = (!change.is_for_all).then(|| {
             Arc::new(PublishDetails {
-                receivers: Some(Receivers::told_of_members(user)),
+                receivers: Some(Receivers::told_of_members(user, change.number)),
                 ..PublishDetails::default()
             })
         });

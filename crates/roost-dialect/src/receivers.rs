@@ -13,6 +13,8 @@ pub struct Receivers {
     told_of_members: bool,
     /// The user that the members are about, if it is one.
     about: Option<Box<str>>,
+    /// The number of that change.
+    number: u64,
 }
 
 /// Each sorted.
@@ -43,17 +45,19 @@ pub struct Receiver<'a> {
 
 impl Receivers {
     /// Those that have asked to be told who comes and who leaves, where it is one user, which one.
-    pub fn told_of_members(about: Option<Box<str>>) -> Receivers {
+    pub fn told_of_members(about: Option<Box<str>>, number: u64) -> Receivers {
         Receivers {
             told_of_members: true,
             about,
+            number,
             ..Receivers::default()
         }
     }
 
-    /// The one user that has come or gone, where subscribers are told of users.
-    pub fn about(&self) -> Option<&str> {
-        self.about.as_deref()
+    /// The one user that has come or gone, where subscribers are told of users, and which of the channel's
+    /// changes it is.
+    pub fn about(&self) -> Option<(&str, u64)> {
+        Some((self.about.as_deref()?, self.number))
     }
 
     /// Whether the session of this number is left out.
@@ -106,6 +110,7 @@ impl Receivers {
             eligible,
             told_of_members: _, // asked for before
             about: _,
+            number: _,
         } = self;
         let Some(Receiver {
             session,
@@ -145,6 +150,7 @@ impl Receivers {
             eligible,
             told_of_members: _,
             about,
+            number: _,
         } = self;
         let numbers = exclude.sessions.len() + eligible.sessions.as_ref().map_or(0, |it| it.len());
         let texts = [

@@ -28,6 +28,10 @@ pub(crate) struct ChannelPresence {
     is_changed: bool,
     /// When there is something to tell or to forget; `NEVER` if there is not.
     due: u32,
+    /// Changes that were told, where users count once.
+    told: u64,
+    /// So many changes were told until that tick, of those that may be told by then.
+    recent: (u32, u32),
 }
 
 /// A member that has left, which is still to be told.
@@ -76,6 +80,8 @@ impl ChannelPresence {
             gone: VecDeque::new(),
             is_changed: false,
             due: NEVER,
+            told: 0,
+            recent: (0, 0),
         }
     }
 
@@ -207,6 +213,7 @@ impl ChannelPresence {
             counts: self.counts(),
             is_truncated,
             members,
+            told: self.told,
         }
     }
 
@@ -252,14 +259,7 @@ impl ChannelPresence {
         notify: PresenceNotify,
         now: u32,
     ) -> (PresenceChange, u64) {
-        let mut change = PresenceChange {
-            joined: Vec::new(),
-            left: Vec::new(),
-            counts: None,
-            is_for_all: notify.is_for_all,
-            tells_counts: notify.tells_counts,
-            is_of_user: false,
-        };
+        let mut change = PresenceChange::none(notify);
         let mut freed = 0;
         let is_changed = std::mem::take(&mut self.is_changed);
         if self.is_counted_only(limits) {
@@ -271,7 +271,7 @@ impl ChannelPresence {
             .iter()
             .take_while(|gone| gone.is_over(notify, now));
         let over = over.count();
-        let changes_max = notify.changes_max as usize;
+        let changes_max = notify.changes_max.saturating_sub(self.told_recently(now)) as usize;
         let untold = self.members.len() - self.members.told();
         let joins = untold.min(changes_max - over.min(changes_max / 2));
         for _ in 0..joins {
@@ -285,6 +285,7 @@ impl ChannelPresence {
         if self.gone.is_empty() {
             self.gone = VecDeque::new();
         }
+        self.note_told(joins + leaves, notify, now);
         let is_told = notify.tells_counts && is_changed;
         if is_told || joins < untold || leaves < over {
             change.counts = Some(self.counts());
@@ -292,10 +293,48 @@ impl ChannelPresence {
         (change, freed)
     }
 
+    /// One that has joined asks who is there: those that have joined and were not told are told now, but for
+    /// those above half of what may be told at once. The other half is for whom the next time comes: so no
+    /// one that has left waits for ever. `but` is not told.
+    pub(crate) fn tell_before(
+        &mut self,
+        but: Option<(ReactorId, Subscriber)>,
+        notify: PresenceNotify,
+        now: u32,
+        hasher: &NameHasher,
+    ) -> PresenceChange {
+        let is_left_out = but.is_some_and(|place| self.members.tell_last(place, hasher));
+        let untold = self.members.len() - self.members.told() - usize::from(is_left_out);
+        let may_tell = (notify.changes_max / 2).saturating_sub(self.told_recently(now));
+        let joins = untold.min(may_tell as usize);
+        self.note_told(joins, notify, now);
+        let joined = (0..joins).filter_map(|_| self.members.tell_next().cloned());
+        PresenceChange {
+            joined: joined.collect(),
+            ..PresenceChange::none(notify)
+        }
+    }
+
+    /// How many changes were told of those that may be told within the same `every` ticks.
+    fn told_recently(&self, now: u32) -> u32 {
+        let (told, until) = self.recent;
+        if now < until { told } else { 0 }
+    }
+
+    fn note_told(&mut self, changes: usize, notify: PresenceNotify, now: u32) {
+        let before = self.told_recently(now);
+        let until = match before {
+            0 => now.saturating_add(notify.every),
+            _ => self.recent.1,
+        };
+        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+        self.recent = (before.saturating_add(changes), until);
+    }
+
     /// What has just been told of users, one by one: each with whether it is the user's first member that
     /// subscribers know of, or was the last.
     pub(crate) fn split(
-        &self,
+        &mut self,
         change: PresenceChange,
     ) -> impl Iterator<Item = PresenceChange> + use<> {
         let PresenceChange {
@@ -305,6 +344,7 @@ impl ChannelPresence {
             is_for_all,
             tells_counts,
             is_of_user: _,
+            number: _,
         } = change;
         // How many members of each user were known before.
         let mut known: HashMap<Name, usize> = HashMap::new();
@@ -335,6 +375,7 @@ impl ChannelPresence {
                 is_for_all,
                 tells_counts,
                 is_of_user,
+                number: 0,
             }
         };
         let mut split = Vec::with_capacity(joined.len() + left.len() + 1);
@@ -358,7 +399,12 @@ impl ChannelPresence {
                 is_for_all,
                 tells_counts,
                 is_of_user: false,
+                number: 0,
             });
+        }
+        for change in &mut split {
+            self.told += 1;
+            change.number = self.told;
         }
         split.into_iter()
     }
@@ -397,6 +443,8 @@ impl ChannelPresence {
             gone,
             is_changed,
             due,
+            told: changes,
+            recent: _, // a few more may be told once
         } = self;
         let gone = gone.into_iter().map(|gone| {
             let Gone {
@@ -415,6 +463,7 @@ impl ChannelPresence {
             gone: gone.collect(),
             is_changed,
             due,
+            changes,
         }
     }
 
@@ -429,6 +478,7 @@ impl ChannelPresence {
             gone,
             is_changed,
             due: _,
+            changes,
         } = state;
         let is_empty = members.is_empty() && unlisted == 0 && gone.is_empty();
         if is_empty || told > members.len() {
@@ -449,6 +499,7 @@ impl ChannelPresence {
         presence.gone = gone.collect();
         presence.unlisted = unlisted;
         presence.is_changed = is_changed;
+        presence.told = changes;
         Some(presence)
     }
 

@@ -312,7 +312,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             | Item::PatternInterest { .. }
             | Item::PatternAck { .. }
             | Item::PatternUninterest { .. } => self.handle_pattern(from, item, out),
-            of_members => self.handle_presence(from, of_members, out),
+            of_members => self.handle_presence(from, of_members, encode, out),
         }
         self.debug_check();
     }

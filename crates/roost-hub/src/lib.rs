@@ -140,7 +140,7 @@ pub use patterns::{
 };
 pub use prefixes::Prefixes;
 pub use presence::{
-    Member, MemberInfo, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify,
+    AsTold, Member, MemberInfo, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify,
     PresenceOptions, PresenceQuery, PresenceView,
 };
 pub use set::{SubscriberIter, SubscriberSet};

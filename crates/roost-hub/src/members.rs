@@ -61,6 +61,19 @@ impl Members {
         self.told as usize
     }
 
+    /// One that was not told becomes the last to be told. False if it was told, or is not there.
+    pub(crate) fn tell_last(
+        &mut self,
+        place: (ReactorId, Subscriber),
+        hasher: &NameHasher,
+    ) -> bool {
+        let at = self.find(place).filter(|at| *at >= self.told as usize);
+        if let Some(at) = at {
+            self.swap(at, self.list.len() - 1, hasher);
+        }
+        at.is_some()
+    }
+
     /// The next to be told is told now.
     pub(crate) fn tell_next(&mut self) -> Option<&Member> {
         let next = self.list.get(self.told as usize)?;

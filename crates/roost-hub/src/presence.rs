@@ -98,6 +98,8 @@ pub struct PresenceView {
     pub is_truncated: bool,
     /// All, in no order; none if not all are listed.
     pub members: Arc<[Member]>,
+    /// Of those that subscribers were told: with which change that was, by [`PresenceChange::number`].
+    pub told: u64,
 }
 
 /// Who has come and gone, for the subscribers of a channel.
@@ -116,6 +118,8 @@ pub struct PresenceChange {
     /// One member has joined, and its user was not there; or one has left, and its user is not there any
     /// more. Only where users count once.
     pub is_of_user: bool,
+    /// Which of the channel's changes it is, from 1, where users count once; otherwise 0.
+    pub number: u64,
 }
 
 /// A request for who is in a channel, on its way to the channel's home.
@@ -131,7 +135,17 @@ pub struct PresenceQuery {
     pub counts_only: bool,
     /// Whether those are asked for that subscribers were told, and not those that are there: what they are
     /// told from then on follows that.
-    pub as_told: bool,
+    pub as_told: Option<AsTold>,
+}
+
+/// Who asks for those that subscribers were told of: it has joined just before. They are told first of those
+/// that have joined, as many as may be told by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsTold {
+    /// On the reactor that asks.
+    pub who: Subscriber,
+    /// With more users than this in the channel they are not told of itself: it may not stay.
+    pub users_max: u32,
 }
 
 impl MemberInfo {
@@ -171,6 +185,7 @@ impl PresenceView {
             counts: PresenceCounts::default(),
             is_truncated: false,
             members: [].into(),
+            told: 0,
         }
     }
 
@@ -182,6 +197,19 @@ impl PresenceView {
 }
 
 impl PresenceChange {
+    /// That nobody has come or gone.
+    pub(crate) fn none(notify: PresenceNotify) -> PresenceChange {
+        PresenceChange {
+            joined: Vec::new(),
+            left: Vec::new(),
+            counts: None,
+            is_for_all: notify.is_for_all,
+            tells_counts: notify.tells_counts,
+            is_of_user: false,
+            number: 0,
+        }
+    }
+
     /// The one user that has come or gone, and which of both, if it is that.
     pub fn user(&self) -> Option<(&Member, bool)> {
         let joined = self.joined.first().map(|member| (member, true));

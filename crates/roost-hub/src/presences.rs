@@ -12,8 +12,8 @@ use crate::channel_presence::{ChannelPresence, Left, Listed, NEVER, bytes_of};
 use crate::ids::{NamespaceId, ReactorId, Subscriber};
 use crate::names::{Name, NameHasher, Named, Names};
 use crate::presence::{
-    Member, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify, PresenceOptions,
-    PresenceView,
+    AsTold, Member, PresenceChange, PresenceCounts, PresenceLimits, PresenceNotify,
+    PresenceOptions, PresenceView,
 };
 use crate::state::PresenceState;
 
@@ -213,6 +213,7 @@ impl Presences {
             counts,
             is_truncated,
             members,
+            told: 0,
         }
     }
 
@@ -220,6 +221,31 @@ impl Presences {
     pub(crate) fn counts_of(&self, name: &str) -> PresenceCounts {
         let number = self.channels.find(self.hasher.hash(name), name);
         number.map_or_else(PresenceCounts::default, |number| self.get(number).counts())
+    }
+
+    /// One that has joined a channel asks who is there: what subscribers are told before it is answered, one
+    /// by one.
+    pub(crate) fn tell_before(
+        &mut self,
+        name: &str,
+        (from, asker): (ReactorId, AsTold),
+        now: u32,
+    ) -> impl Iterator<Item = PresenceChange> + use<> {
+        let number = self.channels.find(self.hasher.hash(name), name);
+        let hasher = self.hasher;
+        let told = number.and_then(|number| {
+            let limits = self.options.limits(self.get(number).namespace())?;
+            let notify = limits.notify.filter(|_| limits.by_user)?;
+            let presence = self.get_mut(number);
+            if presence.is_counted_only(limits) {
+                return None;
+            }
+            let may_stay = presence.users() <= asker.users_max;
+            let but = (!may_stay).then_some((from, asker.who));
+            let change = presence.tell_before(but, notify, now, &hasher);
+            Some(presence.split(change))
+        });
+        told.into_iter().flatten()
     }
 
     /// The members that a channel's subscribers know of.
@@ -267,7 +293,7 @@ impl Presences {
             let (change, freed) = self.get_mut(number).tell(limits, notify, now);
             self.bytes -= freed;
             if limits.by_user {
-                let split = self.get(number).split(change);
+                let split = self.get_mut(number).split(change);
                 self.split = split.map(|one| (name.clone(), one)).collect();
                 self.go_on_telling(number, limits, notify, now);
                 continue;

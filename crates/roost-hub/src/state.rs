@@ -46,6 +46,8 @@ pub struct PresenceState {
     pub is_changed: bool,
     /// The tick at which there is something to tell; `u32::MAX` if there is not.
     pub due: u32,
+    /// Changes that subscribers were told, where users count once.
+    pub changes: u64,
 }
 
 /// What a channel keeps.

@@ -2,7 +2,7 @@
 
 use roost_access::{Operation, PatternRef, Question, Requirement};
 use roost_dialect::dialect::{Event, Refusal, Request};
-use roost_hub::{Encoding, Member, PresenceQuery, Subscriber};
+use roost_hub::{AsTold, Encoding, Member, PresenceQuery, Subscriber};
 use roost_net::ConnKey;
 use roost_random::mix;
 
@@ -56,10 +56,14 @@ pub(crate) fn answer_with_members(core: &mut Core, key: ConnKey, channel: &str, 
         asker: key.to_bits(),
         token,
         counts_only: false,
-        as_told: true,
+        as_told: Some(AsTold {
+            who: Subscriber(key.slot()),
+            users_max: core.settings.dialects.pusher.members_per_channel_max,
+        }),
     };
     let now = core.now();
-    let asked = core.channels.hub_mut().ask_presence(query, now);
+    let codec = core.connections.codec();
+    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
     debug_assert!(asked.is_ok(), "it has subscribed to a channel of this name");
 }
 
@@ -118,9 +122,10 @@ fn try_ask(
         asker: key.to_bits(),
         token,
         counts_only,
-        as_told: false,
+        as_told: None,
     };
-    let asked = core.channels.hub_mut().ask_presence(query, now);
+    let codec = core.connections.codec();
+    let asked = core.channels.hub_mut().ask_presence(query, codec, now);
     asked.map_err(|_| Refusal::InvalidName)
 }
 

@@ -196,10 +196,10 @@ impl Sessions {
         dialect: DialectKind,
         session: Session,
         channel: ChannelId,
-        user: &str,
+        change: (&str, u64),
     ) -> bool {
         self.dialects
-            .is_told_of_user(dialect, session, channel, user)
+            .is_told_of_user(dialect, session, channel, change)
     }
 
     /// As whom a session joins the channel that it is about to subscribe to, if not as its client's user.

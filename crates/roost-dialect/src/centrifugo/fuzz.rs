@@ -443,6 +443,7 @@ fn view_of(channel: &str, counts_only: bool) -> PresenceView {
             true => [].into(),
             false => [member].into(),
         },
+        told: 0,
     }
 }
 

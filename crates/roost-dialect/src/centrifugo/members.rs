@@ -194,6 +194,7 @@ mod tests {
             is_for_all: false,
             tells_counts: false,
             is_of_user: false,
+            number: 0,
         };
         let text = String::from_utf8(change_of_members(&change, "a:b")).expect("JSON");
         let lines: Vec<serde_json::Value> = text

@@ -217,9 +217,16 @@ impl Peer {
             self.tell(Event::Presence { token, view });
         }
         if kind.has_members || !self.dialect.is_subscribed(self.session, channel) {
-            let told = self.dialect.is_told_of_user(self.session, channel, "42");
+            let told = |number| {
+                let change = ("42", number);
+                self.dialect.is_told_of_user(self.session, channel, change)
+            };
             let is_in = self.dialect.is_subscribed(self.session, channel);
-            assert!(is_in || !told, "it is told of those alone that it is with");
+            assert!(
+                is_in || !told(8),
+                "it is told of those alone that it is with"
+            );
+            assert!(!told(7), "what it was answered with has that");
         }
         if self.dialect.is_told_of_members(self.session, channel) {
             let is_in = self.dialect.is_subscribed(self.session, channel);
@@ -362,6 +369,7 @@ fn view_of(name: &str) -> PresenceView {
             member(4, ""),
         ]
         .into(),
+        told: 7,
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Membership {
     pub user_id: UserName,
     /// What is said of that user.
     pub info: Option<Arc<MemberInfo>>,
+    /// Which of the channel's changes was the last that was told before the client was answered.
+    pub told: u64,
 }
 
 impl Membership {

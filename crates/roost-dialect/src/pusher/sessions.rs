@@ -187,11 +187,17 @@ impl Dialect for Pusher {
         session.is_some_and(|session| session.is_plain(channel))
     }
 
-    fn is_told_of_user(&self, session: dialect::Session, channel: ChannelId, user: &str) -> bool {
+    fn is_told_of_user(
+        &self,
+        session: dialect::Session,
+        channel: ChannelId,
+        (user, number): (&str, u64),
+    ) -> bool {
         let session = self.sessions.get(session.index());
         // Before it is told who is there, it is told of nobody; and of itself, never.
         let own = session.and_then(|session| session.membership(channel));
-        own.is_some_and(|own| own.user_id != user)
+        // What was told before its answer is in that, also where it is given to it only now.
+        own.is_some_and(|own| own.user_id != user && number > own.told)
     }
 
     fn joins_as(&self, _: dialect::Session) -> Option<(UserName, Option<Arc<MemberInfo>>)> {
@@ -546,6 +552,7 @@ fn on_members(
         name: name.clone(),
         user_id,
         info,
+        told: view.told,
     };
     cx.replies.message(Opcode::Text, |out| {
         reply::subscribed_with(out, shown, &view.members, &own);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Hub;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, EncodingSet};
 use crate::error::{NameError, StateError, SubscribeError};
 use crate::frames::Encode;
 use crate::histories::HistoryView;
@@ -19,7 +19,7 @@ use crate::local::Local;
 use crate::local_channel::LocalChannel;
 use crate::names::Named;
 use crate::options::{HubCounts, HubOptions};
-use crate::presence::{Member, PresenceCounts, PresenceQuery, PresenceView};
+use crate::presence::{Member, PresenceChange, PresenceCounts, PresenceQuery, PresenceView};
 use crate::presences::{Presences, UserChange};
 use crate::state::HubState;
 
@@ -364,17 +364,19 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         self.leave((who, encoding, channel), true, out)
     }
 
-    /// Asks who is in a channel: [`Output::Presence`] follows.
+    /// Asks who is in a channel: [`Output::Presence`] follows. `encode` as in [`Hub::tell_presence`].
     pub fn ask_presence(
         &mut self,
         query: PresenceQuery,
         now: u32,
+        encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) -> Result<(), NameError> {
         self.advance(now);
         self.check_name(&query.name)?;
         let home = self.home_of(&query.name);
         if home == self.options.me {
+            self.tell_before(&query, home, encode, out);
             let answer = self.answer_presence(&query);
             out.push(Output::Presence(Box::new(answer)));
         } else {
@@ -424,14 +426,42 @@ impl<P: Payload, F: Clone> Hub<P, F> {
             };
             // What one channel is told one by one is told at once: questions are answered as of then.
             told += usize::from(!presences.is_telling());
-            let index = self.home.find(self.hasher.hash(&name), &name);
-            let payload = P::of_presence(Arc::new(change));
-            if let Some((index, payload)) = index.zip(payload) {
-                let mut publishing = self.publishing(out);
-                publishing.tell(index, &payload, encodings, encode);
-            }
+            self.tell_change(&name, (change, encodings), encode, out);
         }
         self.debug_check();
+    }
+
+    fn tell_change(
+        &mut self,
+        name: &str,
+        (change, encodings): (PresenceChange, EncodingSet),
+        encode: Encode<'_, P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let index = self.home.find(self.hasher.hash(name), name);
+        let payload = P::of_presence(Arc::new(change));
+        if let Some((index, payload)) = index.zip(payload) {
+            let mut publishing = self.publishing(out);
+            publishing.tell(index, &payload, encodings, encode);
+        }
+    }
+
+    /// Before one that has joined is answered with what subscribers were told, they are told of those that
+    /// have joined: so the answer has those too.
+    fn tell_before(
+        &mut self,
+        query: &PresenceQuery,
+        from: ReactorId,
+        encode: Encode<'_, P, F>,
+        out: &mut Vec<Output<P, F>>,
+    ) {
+        let Some((asker, presences)) = query.as_told.zip(self.presences.as_mut()) else {
+            return;
+        };
+        let encodings = presences.options().encodings;
+        for change in presences.tell_before(&query.name, (from, asker), self.now) {
+            self.tell_change(&query.name, (change, encodings), encode, out);
+        }
     }
 
     /// The time at which there is something to tell; `u32::MAX` if there is not.
@@ -445,6 +475,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
         &mut self,
         from: ReactorId,
         item: Item<P, F>,
+        encode: Encode<'_, P, F>,
         out: &mut Vec<Output<P, F>>,
     ) {
         match item {
@@ -470,6 +501,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
                 self.report_users(out);
             }
             Item::AskPresence(query) => {
+                self.tell_before(&query, from, encode, out);
                 let answer = Box::new(self.answer_presence(&query));
                 out.push(Output::ToReactor(from, Item::Presence(answer)));
             }
@@ -479,7 +511,7 @@ impl<P: Payload, F: Clone> Hub<P, F> {
     }
 
     fn answer_presence(&mut self, query: &PresenceQuery) -> PresenceAnswer {
-        let told = self.presences.as_ref().filter(|_| query.as_told);
+        let told = self.presences.as_ref().filter(|_| query.as_told.is_some());
         let told = told.map(|presences| presences.view_as_told(&query.name));
         let view = match told {
             Some(view) => view,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use roost_hub::{
-    ChannelId, Encoding, EncodingSet, HistoryOptions, Hub, HubOptions, Item, Member, MemberInfo,
-    NamespaceId, Output, PatternOptions, Payload, PresenceChange, PresenceLimits, PresenceNotify,
-    PresenceOptions, PresenceQuery, ReactorId, Subscribe, Subscriber,
+    AsTold, ChannelId, Encoding, EncodingSet, HistoryOptions, Hub, HubOptions, Item, Member,
+    MemberInfo, NamespaceId, Output, PatternOptions, Payload, PresenceChange, PresenceLimits,
+    PresenceNotify, PresenceOptions, PresenceQuery, ReactorId, Subscribe, Subscriber,
 };
 use roost_random::SplitMix64 as Random;
 
@@ -28,6 +28,8 @@ type TestHub = Hub<Note, Note>;
 
 const TELLS: Encoding = Encoding(1);
 const QUIET: Encoding = Encoding(0);
+/// Of a channel whose clients are answered as told.
+const USERS_MAX: u32 = 10;
 const NAMES: [&str; 3] = ["room:a", "room:b", "room:a-longer-name-than-others"];
 
 const NOTIFY: PresenceNotify = PresenceNotify {
@@ -225,16 +227,20 @@ impl World {
     }
 
     /// A client on the first reactor asks who is in the first channel, as subscribers were told.
-    fn ask_as_told(&mut self) {
+    fn ask_as_told(&mut self, slot: u32) {
         let query = PresenceQuery {
             name: NAMES[0].into(),
             asker: 1,
             token: 0,
             counts_only: false,
-            as_told: true,
+            as_told: Some(AsTold {
+                who: Subscriber(slot),
+                users_max: USERS_MAX,
+            }),
         };
         let mut out = Vec::new();
-        let asked = self.hubs[0].ask_presence(query, self.now, &mut out);
+        let encode = &mut |note: &Note, _, _, _: roost_hub::Route<'_>| note.clone();
+        let asked = self.hubs[0].ask_presence(query, self.now, encode, &mut out);
         asked.expect("the name is one");
         self.carry(0, out);
     }
@@ -544,14 +550,16 @@ fn who_asks_on_another_reactor_is_answered() {
     world.join(1, (2, 7), QUIET, "ann");
     for reactor in 0..3u8 {
         let query = PresenceQuery {
-            as_told: false,
+            as_told: None,
             name: NAMES[1].into(),
             asker: 40 + u64::from(reactor),
             token: 7,
             counts_only: reactor == 1,
         };
         let (mut out, now) = (Vec::new(), world.now);
-        let asked = world.hubs[usize::from(reactor)].ask_presence(query, now, &mut out);
+        let encode = &mut |note: &Note, _, _, _: roost_hub::Route<'_>| note.clone();
+        let hub = &mut world.hubs[usize::from(reactor)];
+        let asked = hub.ask_presence(query, now, encode, &mut out);
         asked.expect("a good name");
         world.carry(reactor, out);
         world.deliver_all(&mut random);
@@ -620,7 +628,7 @@ fn users_are_told_once_and_behind_what_was_answered() {
                         world.step(&mut random);
                     }
                 }
-                5 => world.ask_as_told(),
+                5 => world.ask_as_told(random.below(9) as u32),
                 _ => world.pass(1 + random.below(8) as u32),
             }
         }
@@ -637,6 +645,10 @@ fn users_are_told_once_and_behind_what_was_answered() {
             let listed = answer.view.members.iter();
             let listed = listed.map(|member| member.user.to_string());
             let mut users: BTreeSet<String> = listed.filter(|user| !user.is_empty()).collect();
+            // By its number each change is known to be in the answer, or behind it.
+            let number = |(_, change): &(u32, Arc<PresenceChange>)| change.number;
+            let is_in = |one| number(one) <= answer.view.told;
+            assert!(told[..before].iter().all(is_in) && !told[before..].iter().any(is_in));
             for (_, change) in &told[before..] {
                 assert!(change.joined.len() + change.left.len() <= 1, "one by one");
                 match change.user() {
@@ -651,6 +663,67 @@ fn users_are_told_once_and_behind_what_was_answered() {
                 }
             }
             assert_eq!(users, there);
+        }
+    }
+}
+
+/// A client is answered with all that came before it, as far as half of what may be told at a time goes: the
+/// others are told of those at once, each once, and of itself where it may stay.
+#[test]
+fn one_that_joins_is_answered_with_those_that_came_before_it() {
+    for (seed, reactors) in (0..20).zip([1, 3].into_iter().cycle()) {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let by_user = PresenceLimits {
+            by_user: true,
+            ..limits(1_000, Some(NOTIFY))
+        };
+        let mut world = World::new(reactors, by_user, u64::MAX);
+        let users = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        let answered = |world: &mut World, slot: u32, random: &mut Random| {
+            world.ask_as_told(slot);
+            world.deliver_all(random);
+            let answer = world.answers.last().expect("it is answered");
+            let listed = answer.view.members.iter();
+            let mut listed: Vec<_> = listed.map(|member| member.user.to_string()).collect();
+            listed.sort();
+            listed
+        };
+        let early = NOTIFY.changes_max as usize / 2;
+        for (slot, user) in (1..).zip(users) {
+            world.join(0, (0, slot), TELLS, user);
+            let listed = answered(&mut world, slot, &mut random);
+            assert_eq!(listed, users[..early.min(slot as usize)], "{user}");
+        }
+        world.pass(NOTIFY.every * 3);
+        world.deliver_all(&mut random);
+        world.join(0, (0, 20), TELLS, "y");
+        assert_eq!(
+            answered(&mut world, 20, &mut random).len(),
+            USERS_MAX as usize
+        );
+        // One that may not stay is not told, and leaves untold.
+        world.join(0, (0, 21), TELLS, "z");
+        assert_eq!(
+            answered(&mut world, 21, &mut random).len(),
+            USERS_MAX as usize
+        );
+        world.leave(0, (0, 21));
+        world.deliver_all(&mut random);
+        world.pass(NOTIFY.every * 3);
+        let told = &world.told[&(0, NAMES[0].to_owned())];
+        let joined = told.iter().flat_map(|(_, change)| &change.joined);
+        let mut joined: Vec<_> = joined.map(|member| member.user.as_str()).collect();
+        joined.sort_unstable();
+        assert_eq!(joined, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "y"]);
+        // Within each time no more were told than may be; on other reactors they arrive later.
+        for (now, _) in told.iter().filter(|_| reactors == 1) {
+            let times = *now..now + NOTIFY.every;
+            let count = told.iter().filter(|(at, _)| times.contains(at)).count();
+            assert!(
+                count <= NOTIFY.changes_max as usize,
+                "{count} from {now} on"
+            );
         }
     }
 }

@@ -128,8 +128,15 @@ impl ReactorHub {
     }
 
     /// Asks who is in a channel; [`super::Notice::Presence`] follows.
-    pub(crate) fn ask_presence(&mut self, query: PresenceQuery, now: u32) -> Result<(), NameError> {
-        self.inner.ask_presence(query, now, &mut self.outputs)
+    pub(crate) fn ask_presence(
+        &mut self,
+        query: PresenceQuery,
+        codec: &mut Codec,
+        now: u32,
+    ) -> Result<(), NameError> {
+        let encode = &mut told_by(codec);
+        self.inner
+            .ask_presence(query, now, encode, &mut self.outputs)
     }
 
     /// Who is in a channel whose home is here.

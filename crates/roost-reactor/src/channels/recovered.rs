@@ -97,7 +97,7 @@ pub(super) fn is_receiver(
         if receivers.are_those_told() {
             let (dialect, session) = (conn.dialect, conn.session);
             return match receivers.about() {
-                Some(user) => sessions.is_told_of_user(dialect, session, channel, user),
+                Some(change) => sessions.is_told_of_user(dialect, session, channel, change),
                 None => sessions.is_told_of_members(dialect, session, channel),
             };
         }

@@ -575,7 +575,9 @@ impl Channels {
         let counters = &*self.counters;
         let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
             if !Codec::carries(payload, encoding) {
-                counters.publications_not_carried_total.inc();
+                if !payload.is_of_members() {
+                    counters.publications_not_carried_total.inc();
+                }
                 return Image::for_none();
             }
             Image::new(codec.encode(payload, encoding, ids, route), payload)

@@ -3,8 +3,8 @@
 //!
 //! What is promised: an event comes on channels alone that are subscribed to, with a good signature where one is
 //! needed; no client gets its own events, and each publisher's come in order, with its user where there are
-//! members; of members, each is told once as come and once as gone, behind what was answered, and in the end
-//! those are known that are there, and elsewhere how many.
+//! members; of members, all that came before are in the answer, each is told once as come and once as gone,
+//! behind what was answered, and in the end those are known that are there, and elsewhere how many.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -59,6 +59,13 @@ struct PusherPeer {
     published: u64,
     answered: u64,
     received: u64,
+    /// The time of what is done now.
+    now: u64,
+    /// When it has asked for a channel, and since when it knows that it is in it.
+    asked_at: BTreeMap<&'static str, u64>,
+    active_since: BTreeMap<&'static str, u64>,
+    /// Of channels with members: when it asked, and who was in the answer.
+    answers: Vec<(&'static str, u64, BTreeSet<String>)>,
     /// How many there are in a channel, as it was told last.
     counts: BTreeMap<&'static str, u64>,
     /// The newest event of each publisher on each channel.
@@ -124,6 +131,13 @@ impl PusherPeers {
             }
             answered += peer.answered;
             received += peer.received;
+            for (channel, asked, users) in &peer.answers {
+                let missing = self.users_since(channel, *asked);
+                let missing: Vec<_> = missing.difference(users).collect();
+                if !missing.is_empty() {
+                    return err(&format!("{missing:?} came before it to {channel}"));
+                }
+            }
             if !plan.reliable || peer.is_over {
                 continue;
             }
@@ -174,6 +188,17 @@ impl PusherPeers {
         here.map(PusherPeer::user).collect()
     }
 
+    /// The users that knew at a time that they were in a channel, and have been ever since.
+    fn users_since(&self, channel: &str, at: u64) -> BTreeSet<String> {
+        let here = self.peers.iter().filter(|peer| !peer.is_over);
+        let here = here.filter(|peer| {
+            peer.active_since
+                .get(channel)
+                .is_some_and(|&since| since < at)
+        });
+        here.map(PusherPeer::user).collect()
+    }
+
     /// Whether a connection of the user has ended, and others may not have been told yet.
     fn has_just_left(&self, user: &str) -> bool {
         let now = self.driver.now();
@@ -183,6 +208,7 @@ impl PusherPeers {
 
     pub(super) fn run_once(&mut self) {
         let mut changed = Vec::new();
+        let now = self.driver.now();
         while let Some(event) = self.driver.next_event() {
             let index = match event {
                 Event::Connected(key) => {
@@ -194,6 +220,7 @@ impl PusherPeers {
                     index_of(key)
                 }
                 Event::Bytes(key, bytes) => {
+                    self.peers[index_of(key)].now = now;
                     self.peers[index_of(key)].handle_bytes(bytes);
                     index_of(key)
                 }
@@ -256,6 +283,7 @@ impl PusherPeers {
         if self.rng.per_mille(20) {
             return self.close(index);
         }
+        peer.now = self.driver.now();
         for _ in 0..self.rng.between(1, 4) {
             peer.act(&mut self.rng);
         }
@@ -312,6 +340,10 @@ impl PusherPeer {
             published: 0,
             answered: 0,
             received: 0,
+            now: 0,
+            asked_at: BTreeMap::new(),
+            active_since: BTreeMap::new(),
+            answers: Vec::new(),
             counts: BTreeMap::new(),
             newest: BTreeMap::new(),
             failure: None,
@@ -344,6 +376,7 @@ impl PusherPeer {
         match (rng.below(8), self.channels.get(channel)) {
             (0, Some(State::Active(_))) => {
                 self.channels.remove(channel);
+                self.active_since.remove(channel);
                 self.leaving.insert(channel, self.pings + 1);
                 self.send(&json!({"event": "pusher:unsubscribe", "data": {"channel": channel}}));
                 self.ping();
@@ -377,6 +410,7 @@ impl PusherPeer {
         let auth = kind.is_private.then(|| format!("key:{signature}"));
         let is_good = is_good || !kind.is_private;
         self.channels.insert(channel, State::Asked(is_good));
+        self.asked_at.insert(channel, self.now);
         let data = json!({"channel": channel, "auth": auth, "channel_data": data});
         self.send(&json!({"event": "pusher:subscribe", "data": data}));
     }
@@ -513,6 +547,11 @@ impl PusherPeer {
                 if has_members != users.contains(&own) {
                     return Err("it is a member itself, where there are members");
                 }
+                if has_members {
+                    self.answers
+                        .push((channel, self.asked_at[channel], users.clone()));
+                }
+                self.active_since.insert(channel, self.now);
                 *state = State::Active(users);
                 self.answered += 1;
             }

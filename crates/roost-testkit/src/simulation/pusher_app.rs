@@ -16,6 +16,7 @@ pub(super) fn add(settings: &mut Settings) {
     for (at, (name, policy)) in policies.namespaces.iter_mut().enumerate().skip(before) {
         policy.presence_linger_ms = 300;
         policy.presence_notify_ms = 100;
+        policy.presence_notify_per_second_max = 1_000; // all answers are whole
         if !name.contains("presence-") {
             policy.presence = Presence::Counts;
             policy.join_leave = JoinLeave::Asked;

@@ -17,6 +17,7 @@ roost_testkit::on_each_backend!(
     a_private_channel_wants_the_applications_signature,
     protection_is_the_names_in_every_dialect,
     members_are_users_and_not_connections,
+    a_subscription_is_answered_with_all_that_came_before,
     a_user_that_is_a_number_stays_one,
     a_full_channel_refuses_another_user,
     client_events_go_to_others_alone,
@@ -313,13 +314,47 @@ fn members_are_users_and_not_connections(backend: Backend) -> Checked {
     Ok(())
 }
 
+/// Also with those of whom others were not told yet, and each is told to each other once.
+fn a_subscription_is_answered_with_all_that_came_before(backend: Backend) -> Checked {
+    let server = server_with(backend, vec![app("key", "")], |settings| {
+        for (_, policy) in &mut settings.channels.namespaces {
+            policy.presence_notify_ms = 3_000;
+            policy.presence_linger_ms = 0;
+        }
+        let mut pusher = pusher::Settings::clone(&settings.dialects.pusher);
+        pusher.members_per_channel_max = 100;
+        settings.dialects.pusher = Arc::new(pusher);
+    });
+    let users = ["1", "2", "3", "4", "5"];
+    let mut peers = Vec::new();
+    for (before, user) in users.iter().enumerate() {
+        let mut peer = Peer::open(&server)?;
+        let here = peer.subscribe("presence-a", Some(&member(user, "x")))?;
+        assert_eq!(here["presence"]["ids"], json!(users[..=before]));
+        peers.push(peer);
+    }
+    for (at, peer) in peers.iter_mut().enumerate() {
+        for user in &users[at + 1..] {
+            let added = peer.expect("pusher_internal:member_added")?;
+            assert_eq!(added["user_id"], json!(user));
+        }
+        peer.expect_nothing()?;
+    }
+    // Also of one that leaves at once.
+    drop(peers.pop());
+    for peer in &mut peers {
+        let left = peer.expect("pusher_internal:member_removed")?;
+        assert_eq!(left, json!({"user_id": "5"}));
+    }
+    Ok(())
+}
+
 /// Laravel's applications name users by numbers, and their pages compare.
 fn a_user_that_is_a_number_stays_one(backend: Backend) -> Checked {
     let server = server(backend);
     let mut one = Peer::open(&server)?;
     let first = one.subscribe("presence-a", Some(r#"{"user_id":1}"#))?;
     assert_eq!(first["presence"]["hash"], json!({"1": {}}));
-    std::thread::sleep(Duration::from_millis(600)); // until others are told of it
     let mut two = Peer::open(&server)?;
     let second = two.subscribe("presence-a", Some(r#"{"user_id":2,"user_info":{"a":3}}"#))?;
     assert_eq!(second["presence"]["hash"], json!({"1": {}, "2": {"a": 3}}));
@@ -346,6 +381,10 @@ fn a_full_channel_refuses_another_user(backend: Backend) -> Checked {
     third.ask("presence-a", Some(&member("3", "x")))?;
     let error = third.expect("pusher:subscription_error")?;
     assert_eq!(error["type"], "LimitReached");
+    std::thread::sleep(Duration::from_millis(600)); // longer than a leave lingers and is gathered
+    for peer in &mut peers {
+        peer.expect_nothing()?; // of one that may not stay nobody is told
+    }
     third.subscribe("presence-a", Some(&member("2", "x")))?;
     let long = member("3", &"x".repeat(200));
     third.ask("presence-b", Some(&long))?;
