@@ -19,6 +19,8 @@ pub struct PusherApp {
     pub signing: PusherKey,
     /// What its channels begin with outside of it.
     pub prefix: Box<str>,
+    /// Whether its clients may connect, and its requests are answered.
+    pub enabled: bool,
     /// Whether its clients may publish.
     pub client_events: bool,
     /// Whether a client stays only if the application signs something for it in time.

@@ -23,6 +23,7 @@ pub(crate) fn load(loaded: &Loaded) -> Result<(Vec<PusherApp>, Vec<String>), Lin
             key,
             secret_file,
             prefix,
+            enabled,
             client_events,
             authorized_connections,
             subscription_count: _, // what its channels keep
@@ -37,6 +38,7 @@ pub(crate) fn load(loaded: &Loaded) -> Result<(Vec<PusherApp>, Vec<String>), Lin
                 key: key.as_str().into(),
                 signing: PusherKey::new(&secret),
                 prefix: prefix.as_str().into(),
+                enabled: *enabled,
                 client_events: *client_events,
                 authorized_connections: *authorized_connections,
             }),

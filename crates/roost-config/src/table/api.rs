@@ -45,7 +45,7 @@ section! {
     /// be as many and 64, at each address.
     in_flight_max: u32 = 1024, Count(1..=16_384), Restart, "64";
     /// Bytes of a request's body. A longer one is answered 413.
-    body_bytes_max: usize = 4 * MIB, Size(KIB..=64 * MIB), Restart, r#""1MiB""#;
+    body_bytes_max: usize = 4 * MIB, Size(1..=64 * MIB), Restart, r#""1MiB""#;
     /// Bytes of all bodies that are being received or worked on, each by its Content-Length, or
     /// `body_bytes_max` without one. A request that would be more is answered 503 with `Retry-After: 1`.
     bodies_bytes_max: usize = 64 * MIB, Size(KIB..=16 * GIB), Restart, r#""16MiB""#;

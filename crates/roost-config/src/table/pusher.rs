@@ -49,6 +49,9 @@ section! {
     /// `[[namespace]]`. Its clients reach these and no others. `""`: its channels are those that begin with
     /// no other application's prefix. Two applications with one prefix are an error.
     prefix: String = String::new(), APP_PREFIX, Restart, r#""shop:""#;
+    /// Whether its clients may connect, and its requests to the HTTP API are answered. Otherwise they are
+    /// closed with 4003 and do not come back by themselves, and requests get 403.
+    enabled: bool = true, Flag, Restart, "false";
     /// Whether its clients may publish events (`client-…`) on private and presence channels.
     client_events: bool = true, Flag, Restart, "false";
     /// Whether a client stays only if the application signs something for it, a subscription or a user, within

@@ -6,7 +6,7 @@ use roost_config::{WebhookValues, parse, pusher_key, reload, to_toml};
 fn applications_are_read() {
     let text = "[pusher]\nenabled = true\nactivity_timeout = \"30s\"\n\
                 [[pusher.app]]\nid = \"1\"\nkey = \"abc\"\nsecret_file = \"shop.secret\"\n\
-                prefix = \"shop:\"\nclient_events = false\nsubscription_count = true\n\
+                prefix = \"shop:\"\nenabled = false\nclient_events = false\nsubscription_count = true\n\
                 webhook_events = [\"client_event\", \"cache_miss\"]\n\
                 [[pusher.app]]\nid = \"2\"\nkey = \"def\"\nsecret_file = \"/s\"\n";
     let loaded = parse(text, "/etc/roost/roost.toml").unwrap_or_else(|errors| panic!("{errors}"));
@@ -20,6 +20,7 @@ fn applications_are_read() {
         ("1", "abc", "shop:")
     );
     assert_eq!((&*other.id, &*other.key, &*other.prefix), ("2", "def", ""));
+    assert_eq!([shop, other].map(|app| app.enabled), [false, true]);
     assert_eq!([shop, other].map(|app| app.client_events), [false, true]);
     let counts = [shop, other].map(|app| app.subscription_count);
     assert_eq!(counts, [true, false]);
@@ -29,7 +30,7 @@ fn applications_are_read() {
     assert_eq!(file.to_str(), Some("/etc/roost/shop.secret"));
     let place = loaded.place(&pusher_key(1, "secret_file")).to_string();
     assert!(
-        place.contains(":15:1") && place.contains("pusher.app[1].secret_file"),
+        place.contains(":16:1") && place.contains("pusher.app[1].secret_file"),
         "{place}"
     );
     let written = to_toml(&loaded);

@@ -79,6 +79,13 @@ async fn run(api: Arc<Api>, request: Request<Body>) -> Done {
             (app, rest)
         }
     };
+    if !app.enabled {
+        let detail = format!(
+            "the application \"{}\" is disabled (pusher.app.enabled)",
+            app.id
+        );
+        return Err(Fault::new(StatusCode::FORBIDDEN, detail));
+    }
     let (operation, method) = operation_of(rest).ok_or_else(|| Fault::not_found(&plain))?;
     if request.method() != method {
         return Ok(wrong_method(request.method(), &method));

@@ -43,6 +43,7 @@ pub(crate) fn app(id: &str, prefix: &str) -> PusherApp {
         key: format!("key-of-{id}").into(),
         signing: signing(&format!("secret-of-{id}")),
         prefix: prefix.into(),
+        enabled: true,
         client_events: true,
         authorized_connections: false,
     }
@@ -85,10 +86,14 @@ impl Api {
             ),
             key("nothing", NO_KEY, Vec::new()),
         ];
+        let disabled = PusherApp {
+            enabled: false,
+            ..app("off", "off:")
+        };
         let options = ApiOptions {
             listeners: vec![listener],
             keys,
-            pusher: vec![app(APP, ""), app("other", "other:")],
+            pusher: vec![app(APP, ""), app("other", "other:"), disabled],
             limits,
             revocations: None,
         };

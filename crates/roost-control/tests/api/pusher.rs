@@ -179,6 +179,8 @@ fn a_request_that_is_not_signed_so_is_refused() {
     assert_eq!(tampered(&target).status, 200);
     let unknown = signed("POST", "/apps/4/events", &body).send(&api);
     assert_refused(&unknown, 404, "no application \"4\"");
+    let disabled = signed("POST", "/apps/off/events", &body).send(&api);
+    assert_refused(&disabled, 403, "is disabled");
     assert_refused(
         &signed("GET", "/apps/3/nothing", "").send(&api),
         404,

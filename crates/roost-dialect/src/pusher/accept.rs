@@ -28,6 +28,7 @@ fn terms(settings: &Settings, key: &str, query: &str) -> u8 {
     let version = pairs.find(|(name, _)| *name == "protocol");
     let fault = match (app, version.map(|(_, version)| version.parse::<u8>())) {
         (None, _) => 0,
+        (Some(app), _) if !settings.apps[app].enabled => 4,
         (Some(_), None) => 3,
         (Some(_), Some(Err(_))) => 1,
         (Some(app), Some(Ok(version))) => match VERSIONS.contains(&version) {
@@ -48,11 +49,12 @@ pub(super) fn app_of(number: u8) -> Result<usize, Fault> {
 
 /// From here on a number stands for a fault; there are fewer applications.
 const FAULT: u8 = 200;
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
     codes::NO_APP,
     codes::BAD_VERSION,
     codes::UNSUPPORTED,
     codes::NO_VERSION,
+    codes::DISABLED,
 ];
 /// Those whose messages are of this shape.
 const VERSIONS: std::ops::RangeInclusive<u8> = 5..=7;

@@ -37,6 +37,7 @@ pub(super) struct Refused {
 }
 
 pub(super) const NO_APP: Fault = fault(4001, "application does not exist");
+pub(super) const DISABLED: Fault = fault(4003, "application is disabled");
 pub(super) const BAD_VERSION: Fault = fault(4006, "the protocol's version is not a number");
 pub(super) const UNSUPPORTED: Fault =
     fault(4007, "unsupported protocol version: 5 to 7 are spoken");

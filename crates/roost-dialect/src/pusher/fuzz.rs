@@ -329,6 +329,7 @@ fn apps() -> [PusherApp; 2] {
         key: key.into(),
         signing: PusherKey::new(&Secret::from("secret".to_owned())),
         prefix: prefix.into(),
+        enabled: true,
         client_events: true,
         authorized_connections: false,
     })

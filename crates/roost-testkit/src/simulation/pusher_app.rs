@@ -43,6 +43,7 @@ pub(super) fn app() -> PusherApp {
         key: "key".into(),
         signing: PusherKey::new(&Secret::from("secret".to_owned())),
         prefix: PREFIX.into(),
+        enabled: true,
         client_events: true,
         authorized_connections: false,
     }

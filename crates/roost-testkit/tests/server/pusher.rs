@@ -37,6 +37,7 @@ fn app(key: &str, prefix: &str) -> PusherApp {
         key: key.into(),
         signing: signing(),
         prefix: prefix.into(),
+        enabled: true,
         client_events: true,
         authorized_connections: false,
     }
@@ -173,11 +174,16 @@ impl Peer {
 }
 
 fn a_connection_is_established_or_told_why_not(backend: Backend) -> Checked {
-    let server = server(backend);
+    let disabled = PusherApp {
+        enabled: false,
+        ..app("off", "off:")
+    };
+    let server = server_with(backend, vec![app("key", ""), disabled], |_| {});
     let mut peer = Peer::open(&server)?;
     peer.expect_nothing()?;
     for (target, code) in [
         ("/app/other?protocol=7", 4001),
+        ("/app/off?protocol=7", 4003),
         ("/app/key?protocol=x", 4006),
         ("/app/key?protocol=4", 4007),
         ("/app/key?protocol=8", 4007),
