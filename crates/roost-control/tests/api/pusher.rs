@@ -11,7 +11,7 @@ use roost_testkit::client::{Client, Message};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
-use crate::harness::{APP, APP_KEY, APP_SECRET, Answer, Api, app, server, signing};
+use crate::harness::{APP, APP_KEY, APP_SECRET, Answer, Api, KEY, app, server, signing};
 
 /// A request, as Pusher's libraries make it.
 struct Signed<'a> {
@@ -261,6 +261,11 @@ fn what_is_too_much_is_refused_and_nothing_is_published() {
 
 /// A client of Pusher's that is subscribed to a channel, and its socket's id.
 fn subscribed(server: &TestServer, channel: &str) -> (Client, String) {
+    subscribed_as(server, channel, None)
+}
+
+/// The same as a member of a presence channel.
+fn subscribed_as(server: &TestServer, channel: &str, member: Option<&str>) -> (Client, String) {
     let mut client = server
         .open(&format!("/app/{APP_KEY}?protocol=7"))
         .expect("opens");
@@ -274,13 +279,56 @@ fn subscribed(server: &TestServer, channel: &str) -> (Client, String) {
     let data = greeting["data"].as_str().expect("a string");
     let data: Value = serde_json::from_str(data).expect("JSON");
     let id = data["socket_id"].as_str().expect("a string").to_owned();
-    let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": channel}});
+    let signature = app(APP, "").signing.sign_channel(&id, channel, member);
+    let auth = format!("{APP_KEY}:{signature}");
+    let asked = json!({"channel": channel, "auth": auth, "channel_data": member});
+    let subscribe = json!({"event": "pusher:subscribe", "data": asked});
     client.send_text(&subscribe.to_string()).expect("sent");
     let Message::Text(text) = client.receive().expect("it is told") else {
         panic!("no text");
     };
     assert!(text.contains("subscription_succeeded"), "{text}");
     (client, id)
+}
+
+/// What an application says of its users, its servers see in the API.
+#[test]
+fn members_are_listed_with_what_is_said_of_them() {
+    let server = TestServer::with(Backend::Epoll, 2, |settings| {
+        settings.channels = std::mem::take(&mut settings.channels).with_app("");
+        settings.dialects.pusher = Arc::new(pusher::Settings {
+            enabled: true,
+            apps: vec![app(APP, "")].into(),
+            members_per_channel_max: 10,
+            member_bytes_max: 100,
+            subscriptions_per_connection_max: 10,
+            channel_name_bytes_max: 255,
+            ..pusher::Settings::default()
+        });
+    });
+    let api = Api::of(server.shared());
+    let member = json!({"user_id": "7", "user_info": {"name": "x"}}).to_string();
+    let _client = subscribed_as(&server, "presence-room", Some(&member));
+    let headers = format!("X-API-Key: {KEY}\r\n");
+    let target = "/v1/presence?channel=presence-room";
+    let view = api.request("GET", target, &headers, b"").json();
+    let [one] = &view["members"].as_array().expect("a list")[..] else {
+        panic!("one is there: {view}");
+    };
+    let info = json!({"name": "x"});
+    assert_eq!((&one["user"], &one["chan_info"]), (&json!("7"), &info));
+    assert_eq!(
+        one.get("conn_info"),
+        None,
+        "nothing is said of its connection"
+    );
+    let answer = api.post("/api/presence", r#"{"channel":"presence-room"}"#);
+    let client = one["client"].as_str().expect("a name");
+    let info = json!({"client": client, "user": "7", "chan_info": info});
+    assert_eq!(
+        answer.json(),
+        json!({"result": {"presence": {client: info}}})
+    );
 }
 
 /// Who has caused an event names its own socket, and does not hear it again.

@@ -456,6 +456,22 @@ fn client_events_have_a_rate_and_a_size(backend: Backend) -> Checked {
     one.subscribe("private-a", None)?;
     one.send(&client_event("private-a", json!("x".repeat(100))))?;
     assert_eq!(one.expect("pusher:error")?["code"], 4301);
+    let mut other = Peer::open(&server)?; // with a rate of its own
+    other.subscribe("private-a", None)?;
+    let named =
+        |name: &str| json!({"event": format!("client-{name}"), "channel": "private-a", "data": 1});
+    for name in [&"x".repeat(194), "\t"] {
+        other.send(&named(name))?;
+        let error = other.expect("pusher:error")?;
+        assert!(error["message"].to_string().contains("name"), "{error}");
+    }
+    other.send(&named(&"x".repeat(193)))?;
+    other.expect_nothing()?;
+    drop(other);
+    assert_eq!(
+        one.message()?["event"],
+        format!("client-{}", "x".repeat(193))
+    );
     let mut refused = 0;
     for _ in 0..25 {
         one.send(&client_event("private-a", json!(1)))?;
