@@ -21,7 +21,9 @@ impl Form {
     pub const WAMP_JSON: Form = Form::of(DialectKind::Wamp, 0);
     /// A push of Centrifugo's protocol in JSON.
     pub const CENTRIFUGO: Form = Form::of(DialectKind::Centrifugo, 0);
-    /// The same for clients without a WebSocket.
+    /// The same in Protobuf.
+    pub const CENTRIFUGO_PROTOBUF: Form = Form::of(DialectKind::Centrifugo, 3);
+    /// The one in JSON for clients without a WebSocket.
     pub const CENTRIFUGO_STREAMS: [Form; 2] = [
         Form::of(DialectKind::Centrifugo, 1),
         Form::of(DialectKind::Centrifugo, 2),

@@ -36,6 +36,14 @@ pub(crate) fn depth_within(text: &str, depth_max: usize) -> bool {
     true
 }
 
+/// Bytes that are one JSON value, nested at most [`DEPTH_MAX`] deep. Whitespace may stand around it.
+pub(crate) fn value_in(bytes: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    let is_value =
+        depth_within(text, DEPTH_MAX) && serde_json::from_str::<de::IgnoredAny>(text).is_ok();
+    is_value.then_some(text)
+}
+
 /// Moves past the closing quote.
 fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     while let Some(byte) = bytes.next() {
@@ -110,7 +118,30 @@ impl<'de> Deserialize<'de> for Plain<'de> {
 
 #[cfg(test)]
 mod tests {
-    use super::{depth_within, push_string};
+    use super::{DEPTH_MAX, depth_within, push_string, value_in};
+
+    #[test]
+    fn bytes_that_are_a_value_are_told_from_others() {
+        for value in [&b"1"[..], b"null", b"\"a\"", b" {\"a\": [1]}\n"] {
+            assert_eq!(value_in(value).map(str::as_bytes), Some(value));
+        }
+        for other in [
+            &b""[..],
+            b" ",
+            b"a",
+            b"\xff",
+            b"1 2",
+            b"{",
+            b"\"\n\"",
+            b"\xef\xbb\xbf1",
+        ] {
+            assert_eq!(value_in(other), None, "{other:?}");
+        }
+        let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+        assert!(value_in(&nested(DEPTH_MAX)).is_some());
+        assert!(value_in(&nested(DEPTH_MAX + 1)).is_none());
+        assert!(value_in(&nested(1 << 20)).is_none());
+    }
 
     #[test]
     fn depth_counts_brackets_outside_strings_only() {

@@ -14,7 +14,8 @@
 //! | any other JSON value | its text | args with that text as one string |
 //!
 //! A subscriber that takes JSON values gets those as they were published, and of the rest what a raw
-//! subscriber gets, as a string.
+//! subscriber gets, as a string. One that takes bytes gets those values' text, or the bytes that they stand for, and
+//! of the rest what a raw subscriber gets.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -272,6 +273,17 @@ impl Publication {
         }
     }
 
+    /// Lends the publication as bytes: what was published as a JSON value as its text, unless that is a string that
+    /// stands for bytes; else the raw form.
+    pub(crate) fn with_bytes<R>(&self, lend: impl FnOnce(&[u8]) -> R) -> R {
+        match &self.kind {
+            Kind::Json(frame) => lend(&json_as_bytes(raw_payload(frame))),
+            Kind::Raw(frame) => lend(raw_payload(frame)),
+            Kind::Wamp(payload) => lend(raw_payload(&payload.to_raw())),
+            Kind::Members(_) => lend(b""),
+        }
+    }
+
     /// As it stands in a WAMP EVENT behind the Details, in JSON: empty, or `,[…]`, or `,[…],{…}`.
     pub(crate) fn json_tail(&self) -> Cow<'_, [u8]> {
         match &self.kind {
@@ -388,7 +400,7 @@ pub(crate) fn in_one_line(value: &[u8]) -> Cow<'_, [u8]> {
 /// (a lone surrogate, escaped) stays as it stands.
 fn json_as_raw(frame: &Frozen) -> Frozen {
     let value = raw_payload(frame);
-    if value.first() != Some(&b'"') {
+    if value.trim_ascii_start().first() != Some(&b'"') {
         return frame.clone();
     }
     match serde_json::from_slice::<json::Text<'_>>(value) {
@@ -398,6 +410,19 @@ fn json_as_raw(frame: &Frozen) -> Frozen {
         },
         Err(_) => frame.clone(),
     }
+}
+
+/// A JSON value as bytes: those that a string stands for, or its text.
+pub(crate) fn json_as_bytes(value: &[u8]) -> Cow<'_, [u8]> {
+    // U+0000 stands in a string as this alone (RFC 8259 §7).
+    if !value.trim_ascii_start().starts_with(b"\"\\u0000") {
+        return Cow::Borrowed(value);
+    }
+    let text = serde_json::from_slice::<json::Text<'_>>(value);
+    let bytes = text
+        .ok()
+        .and_then(|json::Text(text)| as_bytes(text.as_bytes()));
+    bytes.map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// A raw message as WAMP Arguments: one string, or bytes.

@@ -258,7 +258,7 @@ fn carry_out(core: &mut Core, key: ConnKey, command: Command<'_>) {
             method,
             data,
             token,
-        } => rpc(core, key, (&method, data), token),
+        } => rpc(core, key, (&method, data.as_deref()), token),
         Command::AwaitSubscriptions => await_subscriptions(core, key),
         Command::ReadHistory(read) => history_reads::read_history(core, key, read),
         Command::AwaitAuthentication => logins::begin(core, key),

@@ -67,7 +67,7 @@ section! {
 section! {
     /// The dialect of Centrifugo's clients ([centrifugo.md](centrifugo.md)).
     "centrifugo" Centrifugo
-    /// Whether Centrifugo's bidirectional protocol is served in JSON, by WebSocket at
+    /// Whether Centrifugo's bidirectional protocol is served in JSON and Protobuf, by WebSocket at
     /// `/connection/websocket`, by HTTP at `/connection/http_stream` and `/connection/sse`, whose clients
     /// send to `/emulation`. Otherwise 404.
     enabled: bool = false, Flag, NewConnections, "true";

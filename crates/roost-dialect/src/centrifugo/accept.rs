@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::Settings;
-use super::codes;
 use super::transport::Transport;
 use crate::dialect::{Accept, Emulated, Offer, Terms};
 use crate::path::form_decode;
@@ -16,10 +15,10 @@ pub const HTTP_STREAM_PATH: &str = "/connection/http_stream";
 pub const SSE_PATH: &str = "/connection/sse";
 /// Where clients without a WebSocket send commands to.
 pub const EMULATION_PATH: &str = "/emulation";
-/// The subprotocol of JSON. Most clients offer none.
+/// The subprotocol of JSON. Most clients that speak it offer none.
 pub const SUBPROTOCOL_JSON: &str = "centrifuge-json";
-/// The subprotocol of Protobuf, which is not spoken.
-const SUBPROTOCOL_PROTOBUF: &str = "centrifuge-protobuf";
+/// The subprotocol of Protobuf.
+pub const SUBPROTOCOL_PROTOBUF: &str = "centrifuge-protobuf";
 
 pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
     if !settings.enabled {
@@ -47,18 +46,30 @@ pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
     }
 }
 
+/// The first of the two subprotocols that the client offers says the encoding; without one the query does.
 fn accept_websocket<'a>(offer: &Offer<'a>) -> Accept<'a> {
     let mut offered = offer.subprotocols.iter().copied();
-    let json = offered.find(|&name| name == SUBPROTOCOL_JSON);
-    if json.is_none() && offer.offers(SUBPROTOCOL_PROTOBUF) {
-        let close = codes::INAPPROPRIATE_PROTOCOL;
-        return Accept::OpenAndClose(close.code, close.reason);
-    }
+    let known = [SUBPROTOCOL_JSON, SUBPROTOCOL_PROTOBUF];
+    let subprotocol = offered.find(|name| known.contains(name));
+    let is_protobuf = match subprotocol {
+        Some(name) => name == SUBPROTOCOL_PROTOBUF,
+        None => asks_for_protobuf(offer),
+    };
+    let transport = match is_protobuf {
+        true => Transport::Protobuf,
+        false => Transport::WebSocket,
+    };
     Accept::Open {
-        subprotocol: json,
+        subprotocol,
         join: None,
-        terms: Terms::default(),
+        terms: terms_of(transport),
     }
+}
+
+/// Whether the query says so, as clients do that can offer no subprotocol.
+fn asks_for_protobuf(offer: &Offer<'_>) -> bool {
+    let mut parameters = offer.headers.query().unwrap_or_default().split('&');
+    parameters.any(|one| matches!(one, "cf_protocol=protobuf" | "format=protobuf"))
 }
 
 fn terms_of(transport: Transport) -> Terms {

@@ -1,9 +1,10 @@
 //! Who the client is: `connect` and `refresh`.
 
 use super::Settings;
+use super::client::{Connected, Expiry};
 use super::codes::{self, Disconnect};
 use super::connecting::Connecting;
-use super::reply::{Connected, Expiry, Lines};
+use super::reply::Lines;
 use super::request::{Connect, Refresh};
 use super::served;
 use super::session::Session;

@@ -2,8 +2,10 @@
 
 use roost_hub::{ChannelId, Position};
 
+use super::reply::result_of;
 use super::request::Positions;
-use super::result::{Subscribed, write_result};
+use super::result::Subscribed;
+use super::transport::Transport;
 use crate::check_channel_name;
 use crate::dialect::{Recovers, SubscribeTo};
 
@@ -41,7 +43,7 @@ enum State {
         channel: ChannelId,
         /// Where it has begun, if the client comes back to such a place.
         position: Option<Position>,
-        /// The members of its result.
+        /// Its result, as its client's encoding has it.
         result: Vec<u8>,
     },
     /// There is none.
@@ -116,9 +118,13 @@ impl Connecting {
     }
 
     /// A subscription is in force.
-    pub(super) fn confirm(&mut self, place: u32, subscribed: &Subscribed<'_>) {
-        let mut result = Vec::new();
-        write_result(&mut result, subscribed);
+    pub(super) fn confirm(
+        &mut self,
+        place: u32,
+        subscribed: &Subscribed<'_>,
+        transport: Transport,
+    ) {
+        let result = result_of(transport, subscribed);
         let is_kept = subscribed.recovers != Recovers::Nothing;
         if let Some(one) = self.subscriptions.get_mut(place as usize) {
             one.state = State::InForce {
@@ -139,7 +145,11 @@ impl Connecting {
     /// The subscriptions to channels that clients come back to, and that have moved on since they have answered,
     /// begin anew. False if there are none. One that has begun anew too often is told as it is: that it has
     /// missed something, if its client was there before.
-    pub(super) fn begin_anew(&mut self, positions: &[(ChannelId, Position)]) -> bool {
+    pub(super) fn begin_anew(
+        &mut self,
+        positions: &[(ChannelId, Position)],
+        transport: Transport,
+    ) -> bool {
         let is_over = self.begun_anew >= BEGUN_ANEW_MAX;
         let mut is_any = false;
         for one in &mut self.subscriptions {
@@ -156,8 +166,8 @@ impl Connecting {
                 continue;
             };
             if is_over {
-                result.clear();
-                write_result(result, &Subscribed::at(*now, one.was_at.is_some()));
+                let at = Subscribed::at(*now, one.was_at.is_some());
+                *result = result_of(transport, &at);
                 continue;
             }
             one.state = State::Stale(*channel);
@@ -167,7 +177,7 @@ impl Connecting {
         is_any
     }
 
-    /// Those in force: the channel's name and the members of the result of each.
+    /// Those in force: the channel's name and the result of each.
     pub(super) fn in_force(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.subscriptions
             .iter()

@@ -11,12 +11,14 @@ use roost_hub::{
 use roost_wire::Opcode;
 use serde_json::Value;
 
+use super::protobuf::wire::{Value as Field, each_field, take_delimited};
 use super::{Centrifugo, Settings, Transport, emulation};
 use crate::dialect::{
     Admission, Command, Context, Dialect, Event, HistoryPage, HistoryRefusal, Input, Message, Next,
     Recovered, Recovers, RpcAnswer, Session, SubscribeTo, Target, Terms, TokenOutcome,
     TokenRefusal,
 };
+use crate::fuzz::records;
 use crate::{Form, PayloadRef, Replies, check_channel_name};
 
 /// A session fed with `data`, once from the start and once after it has connected; a model of a
@@ -34,6 +36,17 @@ pub fn session(data: &[u8]) {
         let mut peer = Peer::new(transport);
         for message in prelude.into_iter().chain(text.split('\u{1}')) {
             peer.feed(Message::Text(message));
+        }
+        peer.end();
+    }
+}
+
+/// The same in Protobuf; each message has its length, of two bytes, before it.
+pub fn protobuf_session(data: &[u8]) {
+    for prelude in [None, Some(CONNECT_PROTOBUF)] {
+        let mut peer = Peer::new(Transport::Protobuf);
+        for message in prelude.into_iter().chain(records(data)) {
+            peer.feed(Message::Binary(message));
         }
         peer.end();
     }
@@ -148,7 +161,7 @@ impl Peer {
                 data,
                 token,
             } => {
-                self.answer_rpc(&method, data, token);
+                self.answer_rpc(&method, data.as_deref(), token);
             }
             Command::AskPresence {
                 channel,
@@ -283,11 +296,17 @@ impl Peer {
             panic!("a publish names its channel");
         };
         assert_eq!(check_channel_name(&channel, NAME_BYTES_MAX), Ok(()));
-        let PayloadRef::Json(data) = payload else {
-            panic!("the payload is JSON");
-        };
-        let value = serde_json::from_str::<Value>(data);
-        assert!(value.is_ok() || data.len() > 256, "{data:?} is a value");
+        match payload {
+            PayloadRef::Json(data) => {
+                let value = serde_json::from_str::<Value>(data);
+                assert!(value.is_ok() || data.len() > 256, "{data:?} is a value");
+            }
+            PayloadRef::Binary(data) => {
+                assert!(self.transport.is_protobuf(), "{data:?} is no JSON");
+                assert!(!data.is_empty() && serde_json::from_slice::<Value>(data).is_err());
+            }
+            other => panic!("it publishes {other:?}"),
+        }
         let token = ack.expect("each publish is answered");
         self.tell(Event::Published {
             token,
@@ -319,7 +338,8 @@ impl Peer {
                 publication: 1,
                 offset: 7,
             };
-            let missed = [(7, Centrifugo::encode_recovered(0, &publication, ids))];
+            let form = self.transport.number();
+            let missed = [(7, Centrifugo::encode_recovered(form, &publication, ids))];
             let recovery = match token % 3 {
                 _ if !self.recovering.remove(&token) => None,
                 0 => Some(Recovered::Lost(Loss::TooOld)),
@@ -365,8 +385,11 @@ impl Peer {
         self.check_replies(&mut Vec::new());
     }
 
-    /// Replies are objects, one a line.
+    /// Replies are objects, one a line, or messages, each behind its length.
     fn check_replies(&mut self, said: &mut Vec<u64>) {
+        if self.transport.is_protobuf() {
+            return self.check_messages(said);
+        }
         self.replies.drain(|opcode, bytes| {
             assert_eq!(opcode, Opcode::Text);
             let text = str::from_utf8(bytes).expect("a text message is UTF-8");
@@ -387,6 +410,36 @@ impl Peer {
                 let id = reply["id"].as_u64().expect("a reply has a number");
                 assert!((1..u64::from(u32::MAX)).contains(&id), "{line}");
                 said.push(id);
+            }
+        });
+    }
+
+    fn check_messages(&mut self, said: &mut Vec<u64>) {
+        self.replies.drain(|opcode, mut bytes| {
+            assert_eq!(opcode, Opcode::Binary);
+            assert!(!bytes.is_empty(), "a message has replies");
+            while !bytes.is_empty() {
+                let reply = take_delimited(&mut bytes).expect("replies are whole");
+                assert!(reply.len() <= LINE_BYTES_MAX, "{reply:?}");
+                let (mut id, mut results) = (0, Vec::new());
+                let read = each_field(reply, |field, value| {
+                    match value {
+                        Field::Varint(number) if field == 1 => id = number,
+                        Field::Bytes(_) => results.push(field),
+                        other => panic!("field {field} is {other:?}"),
+                    }
+                    Ok(())
+                });
+                assert_eq!(read, Ok(()), "{reply:?}");
+                let [result] = results[..] else {
+                    panic!("{results:?} in {reply:?}");
+                };
+                match result {
+                    4 => assert_eq!(id, 0, "a push"),
+                    2 | 5..=11 | 13..=15 => said.push(id),
+                    other => panic!("there is no result {other}"),
+                }
+                assert!((result == 4) == (id == 0) && id < u64::from(u32::MAX));
             }
         });
     }
@@ -413,6 +466,7 @@ impl Peer {
 }
 
 const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
+const CONNECT_PROTOBUF: &[u8] = b"\x04\x08\x01\x22\x00";
 const NAME_BYTES_MAX: usize = 64;
 const POSITION: Position = Position {
     epoch: 1,

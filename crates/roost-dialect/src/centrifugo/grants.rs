@@ -8,7 +8,6 @@ use super::Settings;
 use super::codes::{self, Disconnect, Error};
 use super::reply::Lines;
 use super::request::{SubRefresh, named};
-use super::result::write_expiry;
 use super::session::Session;
 use super::step::Step;
 use crate::check_channel_name;
@@ -81,9 +80,5 @@ pub(super) fn on_refreshed(id: u32, existed: bool, grant: Grant, lines: &mut Lin
     if !existed {
         return lines.error(id, codes::PERMISSION_DENIED);
     }
-    lines.result(id, "sub_refresh", |out| {
-        if let Some(seconds) = grant.expires_in_s {
-            write_expiry(out, seconds);
-        }
-    });
+    lines.subscription_refreshed(id, grant.expires_in_s);
 }

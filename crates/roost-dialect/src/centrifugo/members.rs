@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use roost_hub::{ChannelId, Member, PresenceChange, PresenceCounts, PresenceView};
 
-use super::reply::{Lines, client_id};
+use super::client::client_id;
+use super::protobuf::replies as protobuf;
+use super::reply::Lines;
 use crate::json::push_string;
 use crate::publication::in_one_line;
 use crate::serial::push_number;
@@ -66,6 +68,9 @@ impl Told {
 impl Lines<'_> {
     /// The result of `presence`: the members by the ids of their clients.
     pub(super) fn presence(&mut self, id: u32, view: &PresenceView) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::presence(out, id, view);
+        }
         self.result(id, "presence", |out| {
             out.extend_from_slice(b"\"presence\":{");
             for (at, member) in view.members.iter().enumerate() {
@@ -86,6 +91,9 @@ impl Lines<'_> {
 
     /// The result of `presence_stats`.
     pub(super) fn presence_stats(&mut self, id: u32, counts: PresenceCounts) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::presence_stats(out, id, counts);
+        }
         self.result(id, "presence_stats", |out| push_counts(out, counts));
     }
 }

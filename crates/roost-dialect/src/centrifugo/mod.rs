@@ -1,23 +1,25 @@
-//! Centrifugo's bidirectional protocol in JSON, on the path `/connection/websocket`: commands and
-//! replies are JSON objects, one a line, and a message has any number of lines.
+//! Centrifugo's bidirectional protocol, on the path `/connection/websocket`. In JSON commands and replies are
+//! objects, one a line, and a message has any number of lines; in Protobuf each stands behind its length.
 //! `docs/centrifugo.md` says what is supported and how the rest is answered.
 //!
 //! | to read about | look at |
 //! |---|---|
 //! | which requests for a WebSocket are Centrifugo's | `accept.rs` |
 //! | what a client may say | `request.rs` |
-//! | what it is told, and the codes of errors and closes | `reply.rs`, `codes.rs` |
+//! | what it is told, and the codes of errors and closes | `reply.rs`, `client.rs`, `codes.rs` |
+//! | the same in Protobuf | `protobuf/` |
 //! | one session: its subscriptions, and who the client is | `session.rs`, `subscriptions.rs` |
 //! | who is in a channel, who comes and who leaves | `members.rs` |
 //! | what commands and events do | `sessions.rs` |
 //! | who the client is | `connect.rs` |
-//! | history, and what a client has missed | `recovery.rs`, `result.rs` |
+//! | history, and what a client has missed | `recovery.rs`, `result.rs`, `publications.rs` |
 //! | subscriptions that the server makes | `served.rs`, `connecting.rs` |
 //! | WebSocket, HTTP streams, event streams | `transport.rs` |
 //! | what clients without a WebSocket send | `emulation.rs` |
 //! | tokens of subscriptions | `grants.rs` |
 
 mod accept;
+mod client;
 mod codes;
 mod connect;
 mod connecting;
@@ -26,6 +28,8 @@ pub mod emulation;
 pub mod fuzz;
 mod grants;
 mod members;
+mod protobuf;
+mod publications;
 mod push;
 mod recovery;
 mod reply;
@@ -39,7 +43,9 @@ mod subscriptions;
 mod token;
 mod transport;
 
-pub use accept::{EMULATION_PATH, HTTP_STREAM_PATH, PATH, SSE_PATH, SUBPROTOCOL_JSON};
+pub use accept::{
+    EMULATION_PATH, HTTP_STREAM_PATH, PATH, SSE_PATH, SUBPROTOCOL_JSON, SUBPROTOCOL_PROTOBUF,
+};
 pub use session::SessionState;
 pub use sessions::Centrifugo;
 pub use transport::Transport;

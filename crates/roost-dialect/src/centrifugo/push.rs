@@ -1,9 +1,11 @@
-//! What subscribers are pushed, encoded once for all that get the same.
+//! What subscribers are pushed, encoded once for all that get the same in one encoding.
 
+use roost_hub::PresenceChange;
 use roost_wire::Frozen;
 
 use super::members::change_of_members;
-use super::recovery;
+use super::protobuf::publications as protobuf;
+use super::publications::{self, recovered};
 use super::transport::Transport;
 use crate::Publication;
 use crate::json::push_string;
@@ -15,6 +17,9 @@ pub(super) fn push(
     channel: &str,
     offset: Option<u64>,
 ) -> Frozen {
+    if transport.is_protobuf() {
+        return protobuf::push(transport, publication, channel, offset);
+    }
     if let Some(change) = publication.members() {
         let lines = change_of_members(change, channel);
         return match transport.is_emulated() {
@@ -28,7 +33,7 @@ pub(super) fn push(
     head.extend_from_slice(b",\"pub\":{\"data\":");
     if offset.is_some() {
         let mut tail = Vec::with_capacity(TAIL_BYTES);
-        recovery::write_tail(&mut tail, publication, offset);
+        publications::write_tail(&mut tail, publication, offset);
         tail.extend_from_slice(b"}}}");
         return publication.with_json(|data| transport.line(&[&head, data, &tail]));
     }
@@ -41,6 +46,20 @@ pub(super) fn push(
             transport.line(&parts)
         }
     })
+}
+
+/// A publication of before, to stand in the result of a subscribe.
+pub(super) fn part(transport: Transport, publication: &Publication, offset: u64) -> Frozen {
+    match transport.is_protobuf() {
+        true => protobuf::recovered(publication, offset),
+        false => recovered(publication, offset),
+    }
+}
+
+/// Whether it has words for a publication: in Protobuf there are none for how many members there are.
+pub(super) fn has_words(transport: Transport, publication: &Publication) -> bool {
+    let is_told = |change: &PresenceChange| !(change.joined.is_empty() && change.left.is_empty());
+    !transport.is_protobuf() || publication.members().is_none_or(is_told)
 }
 
 /// Lines that a message of a WebSocket has all of, each by itself.

@@ -4,24 +4,22 @@
 use std::borrow::Cow;
 
 use roost_hub::ChannelId;
-use roost_wire::{Frozen, Opcode};
 
 use super::Settings;
 use super::codes::{self, Disconnect, Error};
 use super::reply::Lines;
 use super::request::{History, REJECT_UNRECOVERED, Since, Subscribe, epoch_of, named};
-use super::result::{Subscribed, write_expiry, write_position, write_result};
+use super::result::Subscribed;
 use super::session::Session;
 use super::step::Step;
 use super::subscriptions::CONFIRMED;
 use super::token::{self, Asked};
+use crate::check_channel_name;
 use crate::dialect::{
     Command, Grant, HistoryPage, HistoryRefusal, Next, ReadHistory, Recovered, Recovers,
     SubscribeTo,
 };
 use crate::json::Text;
-use crate::serial::push_number;
-use crate::{Publication, check_channel_name};
 
 /// What a subscribe asks for, and the token of its events.
 pub(super) fn asked<'a>(
@@ -68,15 +66,7 @@ pub(super) fn on_subscribed(
         let form = session.transport().form();
         return Next::Unsubscribe { channel, form };
     }
-    lines.result(id, "subscribe", |out| {
-        write_result(out, subscribed);
-        if let Some(seconds) = asked.expires_in_s {
-            if !out.ends_with(b"{") {
-                out.push(b',');
-            }
-            write_expiry(out, seconds);
-        }
-    });
+    lines.subscribe_result(id, subscribed, asked.expires_in_s);
     Next::Continue
 }
 
@@ -136,21 +126,10 @@ pub(super) fn on_history(
     answer: Result<&HistoryPage, HistoryRefusal>,
     lines: &mut Lines<'_>,
 ) {
-    let page = match answer {
-        Ok(page) => page,
-        Err(refusal) => return lines.error(id, error_of(refusal)),
-    };
-    lines.result(id, "history", |out| {
-        out.extend_from_slice(b"\"publications\":[");
-        for (at, (offset, publication)) in page.publications.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            write_publication(out, publication, Some(*offset));
-        }
-        out.extend_from_slice(b"],");
-        write_position(out, page.position);
-    });
+    match answer {
+        Ok(page) => lines.history(id, page),
+        Err(refusal) => lines.error(id, error_of(refusal)),
+    }
 }
 
 fn error_of(refusal: HistoryRefusal) -> Error {
@@ -163,42 +142,12 @@ fn error_of(refusal: HistoryRefusal) -> Error {
     }
 }
 
-/// A publication as an object of its own, for [`on_subscribed`].
-pub(super) fn recovered(publication: &Publication, offset: u64) -> Frozen {
-    let mut out = Vec::with_capacity(publication.size() + OBJECT_BYTES);
-    write_publication(&mut out, publication, Some(offset));
-    Frozen::message(Opcode::Text, &out)
-}
-
-/// `{"data":…,"info":…,"offset":…}`
-fn write_publication(out: &mut Vec<u8>, publication: &Publication, offset: Option<u64>) {
-    out.extend_from_slice(b"{\"data\":");
-    publication.with_json(|data| out.extend_from_slice(data));
-    write_tail(out, publication, offset);
-    out.push(b'}');
-}
-
-/// What stands behind a publication's data.
-pub(super) fn write_tail(out: &mut Vec<u8>, publication: &Publication, offset: Option<u64>) {
-    let details = publication.details();
-    if let Some(info) = details.and_then(|details| details.client_info.as_deref()) {
-        out.extend_from_slice(b",\"info\":");
-        out.extend_from_slice(info.as_bytes());
-    }
-    if let Some(offset) = offset {
-        out.extend_from_slice(b",\"offset\":");
-        push_number(out, offset);
-    }
-}
-
-/// What stands in a publication's object beside the payload.
-const OBJECT_BYTES: usize = 96;
-
 #[cfg(test)]
 mod tests {
     use roost_hub::Position;
 
     use super::super::request::UNKNOWN_EPOCH;
+    use super::super::result::write_position;
     use super::*;
 
     #[test]

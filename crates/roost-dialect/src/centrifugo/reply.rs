@@ -1,35 +1,22 @@
-//! What a client is told: replies with the number of their command, and pushes. One a line.
+//! What a client is told: replies with the number of their command, and pushes. In JSON one a line; in Protobuf
+//! (`protobuf/replies.rs`) each behind its length.
 
-use std::fmt::Write as _;
-
+use super::client::{Connected, Expiry, NODE, VERSION};
 use super::codes::Error;
+use super::protobuf::replies as protobuf;
+use super::publications::write_publication;
+use super::result::{Method, Subscribed, write_expiry, write_position, write_result};
 use super::transport::Transport;
+use crate::dialect::HistoryPage;
 use crate::json::push_string;
 use crate::publication::in_one_line;
 use crate::serial::push_number;
 
-/// Lines of one message.
+/// Lines of one message, or what stands for them in Protobuf.
 pub(super) struct Lines<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
     transport: Transport,
-}
-
-/// What a client is told when it has connected.
-pub(super) struct Connected<'a> {
-    /// Its id.
-    pub(super) client: &'a str,
-    pub(super) expiry: &'a Expiry,
-    /// In how many seconds the next ping comes; 0: none comes.
-    pub(super) ping_s: u32,
-    /// By what name it sends, if that is by requests of their own.
-    pub(super) emulation: Option<&'a str>,
-}
-
-/// What is said of the time that something ends.
-pub(super) struct Expiry {
-    /// In so many seconds; `None`: never.
-    pub(super) in_s: Option<u32>,
 }
 
 impl<'o> Lines<'o> {
@@ -60,6 +47,9 @@ impl<'o> Lines<'o> {
         (code, message): (u32, &str),
         is_temporary: bool,
     ) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::error(out, id, (code, message), is_temporary);
+        }
         self.begin(id);
         self.out.extend_from_slice(b"\"error\":{\"code\":");
         push_number(self.out, u64::from(code));
@@ -73,14 +63,18 @@ impl<'o> Lines<'o> {
     }
 
     /// `{"id":1,"publish":{}}`, for methods whose result says nothing.
-    pub(super) fn done(&mut self, id: u32, method: &str) {
+    pub(super) fn done(&mut self, id: u32, method: Method) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::done(out, id, method);
+        }
         self.begin(id);
-        push_string(self.out, method);
+        push_string(self.out, method.name());
         self.out.extend_from_slice(b":{}}");
     }
 
-    /// The same with the members that `write` writes.
+    /// The same in JSON with the members that `write` writes.
     pub(super) fn result(&mut self, id: u32, method: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(!self.transport.is_protobuf(), "its results have no members");
         self.begin(id);
         push_string(self.out, method);
         self.out.extend_from_slice(b":{");
@@ -88,8 +82,62 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(b"}}");
     }
 
+    /// The result of `subscribe`; what allows it may expire.
+    pub(super) fn subscribe_result(
+        &mut self,
+        id: u32,
+        subscribed: &Subscribed<'_>,
+        expires_in_s: Option<u32>,
+    ) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::subscribe_result(out, id, subscribed, expires_in_s);
+        }
+        self.result(id, "subscribe", |out| {
+            write_result(out, subscribed);
+            if let Some(seconds) = expires_in_s {
+                if !out.ends_with(b"{") {
+                    out.push(b',');
+                }
+                write_expiry(out, seconds);
+            }
+        });
+    }
+
+    /// The result of `sub_refresh`.
+    pub(super) fn subscription_refreshed(&mut self, id: u32, expires_in_s: Option<u32>) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::subscription_refreshed(out, id, expires_in_s);
+        }
+        self.result(id, "sub_refresh", |out| {
+            if let Some(seconds) = expires_in_s {
+                write_expiry(out, seconds);
+            }
+        });
+    }
+
+    /// The result of `history`.
+    pub(super) fn history(&mut self, id: u32, page: &HistoryPage) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::history(out, id, page);
+        }
+        self.result(id, "history", |out| {
+            out.extend_from_slice(b"\"publications\":[");
+            for (at, (offset, publication)) in page.publications.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_publication(out, publication, Some(*offset));
+            }
+            out.extend_from_slice(b"],");
+            write_position(out, page.position);
+        });
+    }
+
     /// The result of `rpc`.
     pub(super) fn called(&mut self, id: u32, data: Option<&str>) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::called(out, id, data);
+        }
         self.begin(id);
         self.out.extend_from_slice(b"\"rpc\":{");
         if let Some(data) = data {
@@ -107,6 +155,9 @@ impl<'o> Lines<'o> {
         connected: &Connected<'_>,
         subscriptions: impl Iterator<Item = (&'s str, &'s [u8])>,
     ) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::connected(out, id, connected, subscriptions);
+        }
         let Connected {
             client,
             expiry,
@@ -137,6 +188,9 @@ impl<'o> Lines<'o> {
 
     /// The result of `refresh`.
     pub(super) fn refreshed(&mut self, id: u32, client: &str, expiry: &Expiry) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::refreshed(out, id, client, expiry);
+        }
         self.begin(id);
         self.out.extend_from_slice(b"\"refresh\":{\"client\":");
         push_string(self.out, client);
@@ -148,6 +202,9 @@ impl<'o> Lines<'o> {
 
     /// `{"push":{"channel":…,"unsubscribe":{"code":…,"reason":…}}}`: the server has ended a subscription.
     pub(super) fn unsubscribed(&mut self, channel: &str, (code, reason): (u16, &str)) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::unsubscribed(out, channel, (code, reason));
+        }
         self.line();
         self.out.extend_from_slice(b"{\"push\":{\"channel\":");
         push_string(self.out, channel);
@@ -181,20 +238,25 @@ impl<'o> Lines<'o> {
         }
     }
 
-    /// `{"push":{"channel":…,"subscribe":{…}}}`, with the members that `write` writes: the server has made a
-    /// subscription.
-    pub(super) fn subscribed(&mut self, channel: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    /// `{"push":{"channel":…,"subscribe":{…}}}`: the server has made a subscription.
+    pub(super) fn subscribed(&mut self, channel: &str, subscribed: &Subscribed<'_>) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::subscribed(out, channel, subscribed);
+        }
         self.line();
         self.out.extend_from_slice(b"{\"push\":{\"channel\":");
         push_string(self.out, channel);
         self.member("subscribe");
         self.out.push(b'{');
-        write(self.out);
+        write_result(self.out, subscribed);
         self.out.extend_from_slice(b"}}}");
     }
 
     /// `{"push":{"disconnect":{"code":…,"reason":…}}}`: the connection ends, and no close frame says so.
     pub(super) fn disconnected(&mut self, code: u16, reason: &str) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::disconnected(out, code, reason);
+        }
         self.line();
         self.out
             .extend_from_slice(b"{\"push\":{\"disconnect\":{\"code\":");
@@ -206,8 +268,16 @@ impl<'o> Lines<'o> {
 
     /// A ping: an object without anything.
     pub(super) fn ping(&mut self) {
+        if let Some(out) = self.protobuf() {
+            return protobuf::ping(out);
+        }
         self.line();
         self.out.extend_from_slice(b"{}");
+    }
+
+    /// Where it is written, if it is Protobuf.
+    pub(super) fn protobuf(&mut self) -> Option<&mut Vec<u8>> {
+        self.transport.is_protobuf().then_some(&mut *self.out)
     }
 
     fn expiry(&mut self, expiry: &Expiry) {
@@ -248,71 +318,12 @@ impl Drop for Lines<'_> {
     }
 }
 
-/// A client's id as it is told: a UUID (RFC 9562, version 4) that the number is spread over.
-pub(super) fn client_id(number: u64) -> String {
-    let high = mix(number) & !0xf000 | 0x4000;
-    let low = mix(number ^ SECOND_HALF) & !(3 << 62) | 2 << 62;
-    let mut text = String::with_capacity(36);
-    let _ = write!(
-        text,
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        high >> 32,
-        high >> 16 & 0xffff,
-        high & 0xffff,
-        low >> 48,
-        low & 0xffff_ffff_ffff
-    );
-    text
-}
-
-/// A publisher as subscribers are told of it.
-pub(super) fn client_info(user: &str, client: &str, connection: Option<&str>) -> Box<str> {
-    let mut info = b"{\"user\":".to_vec();
-    push_string(&mut info, user);
-    info.extend_from_slice(b",\"client\":");
-    push_string(&mut info, client);
-    if let Some(connection) = connection {
-        info.extend_from_slice(b",\"conn_info\":");
-        info.extend_from_slice(&in_one_line(connection.as_bytes()));
+/// What a client is told of one of the subscriptions that come with its `connect`, to stand in that result.
+pub(super) fn result_of(transport: Transport, subscribed: &Subscribed<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match transport.is_protobuf() {
+        true => protobuf::write_result(&mut out, subscribed),
+        false => write_result(&mut out, subscribed),
     }
-    info.push(b'}');
-    String::from_utf8(info)
-        .expect("it is written of texts")
-        .into()
-}
-
-/// SplitMix64's output function: a bijection whose bits all depend on all.
-fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// Makes the halves of an id two functions of its number.
-const SECOND_HALF: u64 = 0x5555_5555_5555_5555;
-/// A client gives it back with what it sends; the session's name says it all.
-const NODE: &str = "roost";
-/// What clients are told that they have connected to.
-const VERSION: &str = concat!("Roost ", env!("CARGO_PKG_VERSION"));
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn ids_are_uuids_and_differ() {
-        let mut seen = BTreeSet::new();
-        for number in 1..10_000u64 {
-            let id = client_id(number);
-            assert_eq!(id.len(), 36, "{id}");
-            let dashes = id.match_indices('-').map(|(at, _)| at);
-            assert_eq!(dashes.collect::<Vec<_>>(), [8, 13, 18, 23], "{id}");
-            assert_eq!(&id[14..15], "4", "the version of {id}");
-            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
-            assert!(seen.insert(id), "{number}");
-        }
-    }
+    out
 }

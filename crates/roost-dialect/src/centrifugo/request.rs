@@ -1,44 +1,109 @@
-//! What a client may say: one command a line.
+//! What a client may say: in JSON one command a line. In Protobuf (`protobuf/commands.rs`) it is the same command.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::json::{DEPTH_MAX, Text, depth_within};
+pub(super) use super::protobuf::wire::Malformed;
+use crate::PayloadRef;
+use crate::json::{DEPTH_MAX, Text, depth_within, value_in};
+use crate::serial::push_bytes;
 
 /// One line. Of the methods one is there; members that are not known are ignored.
-#[derive(Debug, Deserialize)]
-struct Line<'a> {
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Line<'a> {
     /// Of the reply; 0 of a pong and of `send`.
     #[serde(default)]
-    id: u32,
+    pub(super) id: u32,
     #[serde(borrow)]
-    connect: Option<Connect<'a>>,
+    pub(super) connect: Option<Connect<'a>>,
     #[serde(borrow)]
-    subscribe: Option<Subscribe<'a>>,
+    pub(super) subscribe: Option<Subscribe<'a>>,
     #[serde(borrow)]
-    unsubscribe: Option<Channel<'a>>,
+    pub(super) unsubscribe: Option<Channel<'a>>,
     #[serde(borrow)]
-    publish: Option<Publish<'a>>,
+    pub(super) publish: Option<Publish<'a>>,
     #[serde(borrow)]
-    presence: Option<Channel<'a>>,
+    pub(super) presence: Option<Channel<'a>>,
     #[serde(borrow)]
-    presence_stats: Option<Channel<'a>>,
+    pub(super) presence_stats: Option<Channel<'a>>,
     #[serde(borrow)]
-    history: Option<History<'a>>,
-    ping: Option<Empty>,
-    send: Option<Empty>,
+    pub(super) history: Option<History<'a>>,
+    pub(super) ping: Option<Empty>,
+    pub(super) send: Option<Empty>,
     #[serde(borrow)]
-    rpc: Option<Rpc<'a>>,
+    pub(super) rpc: Option<Rpc<'a>>,
     #[serde(borrow)]
-    refresh: Option<Refresh<'a>>,
+    pub(super) refresh: Option<Refresh<'a>>,
     #[serde(borrow)]
-    sub_refresh: Option<SubRefresh<'a>>,
+    pub(super) sub_refresh: Option<SubRefresh<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+impl<'a> Line<'a> {
+    /// What it asks for, and its number.
+    pub(super) fn into_request(self) -> Result<(u32, Request<'a>), Malformed> {
+        let Line {
+            id,
+            connect,
+            subscribe,
+            unsubscribe,
+            publish,
+            presence,
+            presence_stats,
+            history,
+            ping,
+            send,
+            rpc,
+            refresh,
+            sub_refresh,
+        } = self;
+        let request = if let Some(connect) = connect {
+            Request::Connect(connect)
+        } else if let Some(subscribe) = subscribe {
+            Request::Subscribe(subscribe)
+        } else if let Some(Channel { channel }) = unsubscribe {
+            Request::Unsubscribe(named(channel)?)
+        } else if let Some(publish) = publish {
+            Request::Publish(publish)
+        } else if let Some(refresh) = refresh {
+            Request::Refresh(refresh)
+        } else if send.is_some() {
+            return Ok((id, Request::Send));
+        } else if let Some(Channel { channel }) = presence {
+            Request::Presence {
+                channel: named(channel)?,
+                counts_only: false,
+            }
+        } else if let Some(Channel { channel }) = presence_stats {
+            Request::Presence {
+                channel: named(channel)?,
+                counts_only: true,
+            }
+        } else if let Some(history) = history {
+            Request::History(history)
+        } else if let Some(refresh) = sub_refresh {
+            Request::SubRefresh(refresh)
+        } else if let Some(rpc) = rpc {
+            Request::Rpc(rpc)
+        } else if ping.is_some() {
+            Request::Unavailable
+        } else if id == 0 {
+            return Ok((id, Request::Pong));
+        } else {
+            return Err(Malformed);
+        };
+        // A reply has the number of its command; the last one stands for no command of a client.
+        match id {
+            0 | u32::MAX => Err(Malformed),
+            id => Ok((id, request)),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Connect<'a> {
     #[serde(borrow)]
     pub(super) token: Option<Text<'a>>,
@@ -50,17 +115,17 @@ pub(super) struct Connect<'a> {
 /// Where a client was, by channel.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Positions<'a>(#[serde(borrow)] BTreeMap<Cow<'a, str>, WasAt<'a>>);
+pub(super) struct Positions<'a>(#[serde(borrow)] pub(super) BTreeMap<Cow<'a, str>, WasAt<'a>>);
 
 /// Where a client was in a channel.
-#[derive(Debug, Deserialize)]
-struct WasAt<'a> {
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct WasAt<'a> {
     #[serde(default)]
-    recover: bool,
+    pub(super) recover: bool,
     #[serde(default)]
-    offset: u64,
+    pub(super) offset: u64,
     #[serde(borrow)]
-    epoch: Option<Text<'a>>,
+    pub(super) epoch: Option<Text<'a>>,
 }
 
 impl Positions<'_> {
@@ -72,7 +137,7 @@ impl Positions<'_> {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Subscribe<'a> {
     #[serde(borrow)]
     pub(super) channel: Option<Text<'a>>,
@@ -97,17 +162,17 @@ pub(super) struct Subscribe<'a> {
     #[serde(default)]
     pub(super) join_leave: bool,
     /// A filter by tags, which no publication has.
-    #[serde(borrow, rename = "tf")]
-    pub(super) filter: Option<&'a RawValue>,
+    #[serde(rename = "tf")]
+    pub(super) filter: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Channel<'a> {
     #[serde(borrow)]
-    channel: Option<Text<'a>>,
+    pub(super) channel: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct History<'a> {
     #[serde(borrow)]
     pub(super) channel: Option<Text<'a>>,
@@ -121,7 +186,7 @@ pub(super) struct History<'a> {
 }
 
 /// A position in a channel.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Since<'a> {
     #[serde(default)]
     pub(super) offset: u64,
@@ -129,7 +194,7 @@ pub(super) struct Since<'a> {
     pub(super) epoch: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct SubRefresh<'a> {
     #[serde(borrow)]
     pub(super) channel: Option<Text<'a>>,
@@ -137,33 +202,33 @@ pub(super) struct SubRefresh<'a> {
     pub(super) token: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Publish<'a> {
     #[serde(borrow)]
     pub(super) channel: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) data: Option<&'a RawValue>,
+    pub(super) data: Option<Data<'a>>,
     /// As of [`Subscribe`].
     #[serde(default, rename = "type")]
     pub(super) kind: i32,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Rpc<'a> {
     #[serde(borrow)]
     pub(super) method: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
-    pub(super) data: Option<&'a RawValue>,
+    pub(super) data: Option<Data<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Refresh<'a> {
     #[serde(borrow)]
     pub(super) token: Option<Text<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Empty {}
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Empty {}
 
 /// What a line asks for.
 #[derive(Debug)]
@@ -189,9 +254,40 @@ pub(super) enum Request<'a> {
     Unavailable,
 }
 
-/// The line is no command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+/// What a command carries for subscribers or for the application.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Data<'a> {
+    /// A value, unparsed.
+    Json(&'a str),
+    /// Bytes of Protobuf, which may be such a value.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Data<'a> {
+    /// To be published. Bytes that are a JSON value count as that: clients of both encodings share channels, and most
+    /// that speak Protobuf have JSON in it.
+    pub(super) fn payload(self) -> PayloadRef<'a> {
+        match self {
+            Data::Json(value) => PayloadRef::Json(value),
+            Data::Bytes(bytes) => {
+                value_in(bytes).map_or(PayloadRef::Binary(bytes), PayloadRef::Json)
+            }
+        }
+    }
+
+    /// For an application, which takes JSON: other bytes as the string that stands for them.
+    pub(super) fn into_json(self) -> Cow<'a, str> {
+        match self.payload() {
+            PayloadRef::Json(value) => Cow::Borrowed(value),
+            PayloadRef::Binary(bytes) => {
+                let mut string = Vec::with_capacity(bytes.len() * 4 / 3 + 16);
+                push_bytes(&mut string, bytes);
+                Cow::Owned(String::from_utf8(string).expect("base64 is ASCII"))
+            }
+            PayloadRef::Text(_) | PayloadRef::Wamp(_) => unreachable!("it is one of the two"),
+        }
+    }
+}
 
 /// Reads a line. Work and memory are linear in its length.
 pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
@@ -200,61 +296,7 @@ pub(super) fn parse(line: &str) -> Result<(u32, Request<'_>), Malformed> {
         return Err(Malformed);
     }
     let line: Line<'_> = serde_json::from_str(line).map_err(|_| Malformed)?;
-    let Line {
-        id,
-        connect,
-        subscribe,
-        unsubscribe,
-        publish,
-        presence,
-        presence_stats,
-        history,
-        ping,
-        send,
-        rpc,
-        refresh,
-        sub_refresh,
-    } = line;
-    let request = if let Some(connect) = connect {
-        Request::Connect(connect)
-    } else if let Some(subscribe) = subscribe {
-        Request::Subscribe(subscribe)
-    } else if let Some(Channel { channel }) = unsubscribe {
-        Request::Unsubscribe(named(channel)?)
-    } else if let Some(publish) = publish {
-        Request::Publish(publish)
-    } else if let Some(refresh) = refresh {
-        Request::Refresh(refresh)
-    } else if send.is_some() {
-        return Ok((id, Request::Send));
-    } else if let Some(Channel { channel }) = presence {
-        Request::Presence {
-            channel: named(channel)?,
-            counts_only: false,
-        }
-    } else if let Some(Channel { channel }) = presence_stats {
-        Request::Presence {
-            channel: named(channel)?,
-            counts_only: true,
-        }
-    } else if let Some(history) = history {
-        Request::History(history)
-    } else if let Some(refresh) = sub_refresh {
-        Request::SubRefresh(refresh)
-    } else if let Some(rpc) = rpc {
-        Request::Rpc(rpc)
-    } else if ping.is_some() {
-        Request::Unavailable
-    } else if id == 0 {
-        return Ok((id, Request::Pong));
-    } else {
-        return Err(Malformed);
-    };
-    // A reply has the number of its command; the last one stands for no command of a client.
-    match id {
-        0 | u32::MAX => Err(Malformed),
-        id => Ok((id, request)),
-    }
+    line.into_request()
 }
 
 /// A channel has to be named.
@@ -278,8 +320,9 @@ pub(super) const UNKNOWN_EPOCH: u64 = 0;
 /// `null` is a value too.
 fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+) -> Result<Option<Data<'a>>, D::Error> {
+    let value = <&RawValue>::deserialize(deserializer)?;
+    Ok(Some(Data::Json(value.get())))
 }
 
 /// In a subscribe's flags: rather an error than a subscription that has missed something.

@@ -1,9 +1,27 @@
-//! A subscribe's result: where the subscription begins, and what its client has missed.
+//! A subscribe's result: where the subscription begins, and what its client has missed. The members are JSON's.
 
 use roost_hub::{ChannelId, Loss, Position, Snapshot};
 
 use crate::dialect::{Recovered, Recovers};
 use crate::serial::push_number;
+
+/// A command whose result may say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Subscribe,
+    Unsubscribe,
+    Publish,
+}
+
+impl Method {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Method::Subscribe => "subscribe",
+            Method::Unsubscribe => "unsubscribe",
+            Method::Publish => "publish",
+        }
+    }
+}
 
 /// A subscription has its place in its channel's order.
 #[derive(Debug)]
@@ -56,7 +74,7 @@ pub(super) fn write_result(out: &mut Vec<u8>, subscribed: &Subscribed<'_>) {
 }
 
 /// Where a subscription stands before what it has recovered, each of which moves it on.
-fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
+pub(super) fn start_of(top: Position, recovery: Option<&Recovered<'_>>) -> Position {
     match recovery {
         Some(Recovered::Publications([(first, _), ..])) => Position {
             offset: first - 1,
@@ -76,11 +94,18 @@ pub(super) fn write_expiry(out: &mut Vec<u8>, seconds: u32) {
 pub(super) fn write_position(out: &mut Vec<u8>, position: Position) {
     let Position { epoch, offset } = position;
     out.extend_from_slice(b"\"epoch\":\"");
-    for shift in (0..16).rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "four bits")]
-        let digit = (epoch >> (4 * shift)) as usize & 0xf;
-        out.push(b"0123456789abcdef"[digit]);
-    }
+    out.extend_from_slice(&epoch_text(epoch));
     out.extend_from_slice(b"\",\"offset\":");
     push_number(out, offset);
+}
+
+/// An epoch as clients are told it: 16 hexadecimal digits.
+pub(super) fn epoch_text(epoch: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (at, digit) in digits.iter_mut().enumerate() {
+        #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+        let value = (epoch >> (60 - 4 * at)) as usize & 0xf;
+        *digit = b"0123456789abcdef"[value];
+    }
+    digits
 }

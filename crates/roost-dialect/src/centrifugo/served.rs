@@ -8,9 +8,10 @@
 
 use roost_hub::{ChannelId, Position};
 
+use super::client::{Connected, Expiry};
 use super::connecting::Action;
-use super::reply::{Connected, Expiry, Lines};
-use super::result::{Subscribed, write_result};
+use super::reply::Lines;
+use super::result::Subscribed;
 use super::session::Session;
 use super::step::Step;
 use super::token;
@@ -69,7 +70,8 @@ pub(super) fn on_wait_ended(
     let Some(mut connecting) = session.take_connecting() else {
         return;
     };
-    if connecting.can_answer() && !connecting.begin_anew(positions) {
+    let transport = session.transport();
+    if connecting.can_answer() && !connecting.begin_anew(positions, transport) {
         connecting.is_answered = true;
         let connected = Connected {
             client: &session.client_id(),
@@ -109,11 +111,12 @@ pub(super) fn on_subscribed(
         return Next::Continue;
     };
     if let Some(name) = session.take_announced(number) {
-        lines.subscribed(&name, |out| write_result(out, subscribed));
+        lines.subscribed(&name, subscribed);
         return Next::Continue;
     }
+    let transport = session.transport();
     if let Some(connecting) = session.connecting() {
-        connecting.confirm(number, subscribed);
+        connecting.confirm(number, subscribed, transport);
     }
     on_awaited(session)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use roost_access::UserName;
 use roost_hub::{ChannelId, MemberInfo};
 
+use super::client::{client_id, client_info};
 use super::connecting::Connecting;
 use super::members::Told;
-use super::reply::{client_id, client_info};
 use super::subscriptions::Subscriptions;
 use super::transport::Transport;
 use crate::PublishDetails;
@@ -22,9 +22,21 @@ pub(super) struct Session {
     client: u64,
     /// Of a client that has a name, that publishes, or whose token is being checked.
     known: Option<Box<Known>>,
+    /// In what encoding, and by what. It has room where the table's entry would have its tag.
+    transport: Transport,
 }
 
-const _: () = assert!(size_of::<Session>() <= 32);
+/// An entry of the sessions' table, as `slab` has it.
+#[expect(dead_code, reason = "it has the size that an entry has")]
+enum Entry {
+    Vacant(usize),
+    Occupied(Session),
+}
+
+/// An entry of the sessions' table, in bytes.
+pub(super) const SESSION_BYTES: usize = size_of::<Entry>();
+
+const _: () = assert!(SESSION_BYTES <= 40);
 
 /// What is kept of some.
 #[derive(Debug, Default)]
@@ -46,7 +58,6 @@ struct Known {
     announced: BTreeMap<u32, Box<str>>,
     /// A `connect` that waits for such subscriptions.
     connecting: Option<Box<Connecting>>,
-    transport: Transport,
     /// By what name it sends, where that is by requests of their own.
     emulation: Box<str>,
 }
@@ -138,17 +149,15 @@ impl Session {
 
     /// A session whose client is sent what it gets by this.
     pub(super) fn of(transport: Transport) -> Session {
-        let mut session = Session::default();
-        if transport.is_emulated() {
-            session.known.get_or_insert_default().transport = transport;
+        Session {
+            transport,
+            ..Session::default()
         }
-        session
     }
 
     /// What its client is sent by.
     pub(super) fn transport(&self) -> Transport {
-        let known = self.known.as_ref();
-        known.map_or_else(Transport::default, |known| known.transport)
+        self.transport
     }
 
     /// By what name its client sends from now on.
@@ -186,7 +195,7 @@ impl Session {
                 && known.told.is_empty()
                 && known.served.is_empty()
                 && known.details.is_none()
-                && !known.transport.is_emulated()
+                && known.emulation.is_empty()
         };
         self.known = self.known.take().filter(|known| !is_plain(known));
     }
@@ -299,6 +308,7 @@ impl Session {
             subscriptions,
             client,
             known,
+            transport,
         } = self;
         let Known {
             user,
@@ -310,7 +320,6 @@ impl Session {
             served,
             announced: _,  // the application asks again
             connecting: _, // its line is drawn again
-            transport,
             emulation,
         } = known.map(|known| *known).unwrap_or_default();
         SessionState {
@@ -344,7 +353,6 @@ impl Session {
                 info,
                 told: Told::from_list(told),
                 served: served.into_iter().collect(),
-                transport,
                 emulation,
                 ..Known::default()
             })
@@ -353,6 +361,7 @@ impl Session {
             subscriptions: Subscriptions::from_list(subscriptions),
             client,
             known,
+            transport,
         }
     }
 

@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use roost_access::{Operation, UserName, is_protected};
 use roost_hub::{ChannelId, EventIds, MemberInfo, PresenceView};
-use roost_wire::{CloseCode, Frozen, Opcode};
-use serde_json::value::RawValue;
+use roost_wire::{CloseCode, Frozen};
 use slab::Slab;
 
 use super::codes::{self, Disconnect};
 use super::connect;
 use super::grants::{self, Shown};
-use super::push::push;
+use super::protobuf::commands;
+use super::protobuf::wire::take_delimited;
+use super::push::{has_words, part, push};
 use super::recovery;
 use super::reply::Lines;
-use super::request::{self, Malformed, Publish, Request as Asked, Rpc, Subscribe, named};
-use super::result::Subscribed;
+use super::request::{self, Data, Malformed, Publish, Request as Asked, Rpc, Subscribe, named};
+use super::result::{Method, Subscribed};
 use super::served;
-use super::session::Session;
+use super::session::{SESSION_BYTES, Session};
 use super::step::Step;
 use super::subscriptions::CONFIRMED;
 use super::token::{self, number as number_of};
@@ -29,7 +30,7 @@ use crate::dialect::{
     Target, Terms, TokenText,
 };
 use crate::json::Text;
-use crate::{Form, PayloadRef, Publication, check_channel_name};
+use crate::{Form, Publication, check_channel_name};
 
 /// The sessions here.
 pub struct Centrifugo {
@@ -39,8 +40,12 @@ pub struct Centrifugo {
 
 impl Dialect for Centrifugo {
     const NAME: &'static str = "centrifugo";
-    const FORMS: &'static [&'static str] =
-        &["centrifugo.json", "centrifugo.lines", "centrifugo.events"];
+    const FORMS: &'static [&'static str] = &[
+        "centrifugo.json",
+        "centrifugo.lines",
+        "centrifugo.events",
+        "centrifugo.protobuf",
+    ];
     const PINGS: bool = true;
     const ANSWERS_WITH_RECOVERED: bool = true;
     const HOLDS_POSITIONS: bool = true;
@@ -81,19 +86,15 @@ impl Dialect for Centrifugo {
     ) -> Option<Command<'a>> {
         let new_id = &mut *cx.new_id;
         let transport = self.transport(session);
-        cx.replies.message(Opcode::Text, |out| {
+        cx.replies.message(transport.opcode(), |out| {
             let mut lines = Lines::new(out, transport);
             loop {
                 let before = *input;
-                let Some(line) = input.take_text_until('\n') else {
-                    let message = input.take();
-                    let is_binary = matches!(message, Some(Message::Binary(_)));
-                    return is_binary.then(|| close(codes::INAPPROPRIATE_PROTOCOL));
-                };
-                let step = match self.next_of_connect(session) {
+                let said = take(input, transport);
+                let step = said.and_then(|said| match self.next_of_connect(session) {
                     Some(step) => Ok(step),
-                    None => self.handle(session, line, &mut lines, new_id),
-                };
+                    None => self.handle(session, said, &mut lines, new_id),
+                });
                 match step {
                     Ok(Step::Done) => {}
                     Ok(Step::Command(command)) => return Some(command),
@@ -123,8 +124,8 @@ impl Dialect for Centrifugo {
         let Some(session) = self.sessions.get_mut(session.index()) else {
             return Next::Continue;
         };
-        cx.replies.message(Opcode::Text, |out| {
-            let transport = session.transport();
+        let transport = session.transport();
+        cx.replies.message(transport.opcode(), |out| {
             on_event(session, &event, ping_s, &mut Lines::new(out, transport))
         })
     }
@@ -155,7 +156,7 @@ impl Dialect for Centrifugo {
         session.subscriptions.remove(channel);
         session.unsubscribed(channel);
         let transport = session.transport();
-        cx.replies.message(Opcode::Text, |out| {
+        cx.replies.message(transport.opcode(), |out| {
             Lines::new(out, transport).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
         });
         Some(transport.form())
@@ -214,12 +215,12 @@ impl Dialect for Centrifugo {
         cx: &mut Context<'_>,
     ) {
         let transport = self.transport(session);
-        cx.replies.message(Opcode::Text, |out| {
+        cx.replies.message(transport.opcode(), |out| {
             Lines::new(out, transport).disconnected(code.get(), reason);
         });
     }
 
-    /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, the parts copied once.
+    /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, or the same in Protobuf; the parts copied once.
     fn encode(form: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
         push(Transport::of_terms(form), publication, channel, None)
     }
@@ -236,8 +237,12 @@ impl Dialect for Centrifugo {
         push(transport, publication, channel, Some(ids.offset))
     }
 
-    fn encode_recovered(_: u8, publication: &Publication, ids: EventIds) -> Frozen {
-        recovery::recovered(publication, ids.offset)
+    fn encode_recovered(form: u8, publication: &Publication, ids: EventIds) -> Frozen {
+        part(Transport::of_terms(form), publication, ids.offset)
+    }
+
+    fn carries(form: u8, publication: &Publication) -> bool {
+        has_words(Transport::of_terms(form), publication)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -276,18 +281,21 @@ impl Centrifugo {
         served::next_step(self.sessions.get_mut(session.index())?)
     }
 
-    /// Carries out one line, as far as that is done here.
+    /// Carries out one command, as far as that is done here.
     fn handle<'a>(
         &mut self,
         session: dialect::Session,
-        line: &'a str,
+        said: Said<'a>,
         lines: &mut Lines<'_>,
         new_id: &mut dyn FnMut() -> u64,
     ) -> Result<Step<'a>, Disconnect> {
         let Some(session) = self.sessions.get_mut(session.index()) else {
             return Ok(Step::Done);
         };
-        let (id, request) = request::parse(line)?;
+        let (id, request) = match said {
+            Said::Line(line) => request::parse(line)?,
+            Said::Message(message) => commands::parse(message)?,
+        };
         if !session.is_connected() && !matches!(request, Asked::Connect(_)) {
             return Err(codes::MALFORMED);
         }
@@ -327,6 +335,30 @@ impl Centrifugo {
             }
         }
     }
+}
+
+/// One command, in the session's encoding.
+#[derive(Debug, Clone, Copy)]
+enum Said<'a> {
+    Line(&'a str),
+    Message(&'a [u8]),
+}
+
+/// Takes the next command.
+fn take<'a>(input: &mut Input<'a>, transport: Transport) -> Result<Said<'a>, Disconnect> {
+    if !transport.is_protobuf() {
+        let line = input.take_text_until('\n').map(Said::Line);
+        return line.ok_or(codes::INAPPROPRIATE_PROTOCOL);
+    }
+    let Some(Message::Binary(mut rest)) = input.take() else {
+        return Err(codes::INAPPROPRIATE_PROTOCOL);
+    };
+    // What is cut off is not awaited: a message has whole commands.
+    let message = take_delimited(&mut rest)?;
+    if !rest.is_empty() {
+        *input = Input::new(Message::Binary(rest));
+    }
+    Ok(Said::Message(message))
 }
 
 impl From<Malformed> for Disconnect {
@@ -439,7 +471,7 @@ fn handle_publish<'a>(
         Some(data) if is_good => {
             return Ok(Step::Command(Command::Publish {
                 channel: Target::Name(channel),
-                payload: PayloadRef::Json(data.get()),
+                payload: data.payload(),
                 // A publisher gets what it publishes, if it subscribes.
                 exclude_me: Some(false),
                 ack: Some(u64::from(id)),
@@ -461,7 +493,7 @@ fn handle_rpc<'a>(id: u32, rpc: Rpc<'a>, lines: &mut Lines<'_>) -> Result<Step<'
     }
     Ok(Step::Command(Command::Rpc {
         method,
-        data: data.map(RawValue::get),
+        data: data.map(Data::into_json),
         token: u64::from(id),
     }))
 }
@@ -493,9 +525,9 @@ fn on_unsubscribed(
     // What was under way is over: both are answered, in their order.
     if let Some(pending) = pending.filter(|&pending| pending != CONFIRMED) {
         session.subscribed(pending, None);
-        lines.done(pending, "subscribe");
+        lines.done(pending, Method::Subscribe);
     }
-    lines.done(id, "unsubscribe");
+    lines.done(id, Method::Unsubscribe);
 }
 
 /// Something happened, and may end a subscription or the connection.
@@ -602,7 +634,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
             on_unsubscribed(session, number_of(token), channel, lines);
         }
         Event::RpcAnswered { token, answer } => on_rpc(number_of(token), answer, lines),
-        Event::Published { token, .. } => lines.done(number_of(token), "publish"),
+        Event::Published { token, .. } => lines.done(number_of(token), Method::Publish),
         Event::Refused {
             token: Some(token),
             refusal,
@@ -650,7 +682,5 @@ fn close(disconnect: Disconnect) -> Command<'static> {
 const STATS: u64 = 1 << 32;
 /// Longest name of a method: it is for a program of the application to tell methods apart.
 const METHOD_BYTES_MAX: usize = 255;
-/// An entry of the sessions' table.
-const SESSION_BYTES: usize = size_of::<Session>() + size_of::<usize>();
 /// Room for so many sessions is kept when the last has ended.
 const SESSIONS_KEPT: usize = 64;

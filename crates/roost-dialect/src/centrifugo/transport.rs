@@ -1,4 +1,5 @@
-//! How a client is sent its lines: in messages of a WebSocket, or in the body of a response that goes on.
+//! How a client is sent its lines: in messages of a WebSocket, or in the body of a response that goes on; and whether
+//! they are lines of JSON or messages of Protobuf.
 
 use roost_wire::{Frozen, Opcode};
 
@@ -14,10 +15,12 @@ pub enum Transport {
     HttpStream,
     /// An event stream: a line is an event.
     Sse,
+    /// A WebSocket with Protobuf: a binary message has any number of replies.
+    Protobuf,
 }
 
 impl Transport {
-    /// Those of responses, by the number of an accepted request's terms.
+    /// By the number of an accepted request's terms.
     pub(super) fn of_terms(number: u8) -> Transport {
         Transport::ALL
             .into_iter()
@@ -37,13 +40,29 @@ impl Transport {
 
     /// Whether its clients send by requests of their own.
     pub(super) fn is_emulated(self) -> bool {
-        self != Transport::WebSocket
+        match self {
+            Transport::WebSocket | Transport::Protobuf => false,
+            Transport::HttpStream | Transport::Sse => true,
+        }
+    }
+
+    /// Whether it carries Protobuf, and not JSON.
+    pub(super) fn is_protobuf(self) -> bool {
+        self == Transport::Protobuf
+    }
+
+    /// Of its messages.
+    pub(super) fn opcode(self) -> Opcode {
+        match self.is_protobuf() {
+            true => Opcode::Binary,
+            false => Opcode::Text,
+        }
     }
 
     /// What stands before a line.
     pub(super) fn prefix(self) -> &'static [u8] {
         match self {
-            Transport::WebSocket | Transport::HttpStream => b"",
+            Transport::WebSocket | Transport::HttpStream | Transport::Protobuf => b"",
             Transport::Sse => b"data: ",
         }
     }
@@ -51,7 +70,7 @@ impl Transport {
     /// What stands behind the last line of a message.
     pub(super) fn end(self) -> &'static [u8] {
         match self {
-            Transport::WebSocket => b"",
+            Transport::WebSocket | Transport::Protobuf => b"",
             Transport::HttpStream => b"\n",
             Transport::Sse => b"\n\n",
         }
@@ -61,14 +80,15 @@ impl Transport {
     pub(super) fn separator(self) -> &'static [u8] {
         match self {
             Transport::WebSocket => b"\n",
+            Transport::Protobuf => b"", // a reply has its length before it
             Transport::HttpStream | Transport::Sse => self.end(),
         }
     }
 
     /// One line, of these parts, for all that get it.
     pub(super) fn line(self, parts: &[&[u8]]) -> Frozen {
-        if self == Transport::WebSocket {
-            return Frozen::from_parts(Opcode::Text, parts);
+        if !self.is_emulated() {
+            return Frozen::from_parts(self.opcode(), parts);
         }
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         let mut out = Vec::with_capacity(bytes + self.prefix().len() + self.end().len());
@@ -80,7 +100,12 @@ impl Transport {
         Frozen::of_stream(&out)
     }
 
-    const ALL: [Transport; 3] = [Transport::WebSocket, Transport::HttpStream, Transport::Sse];
+    const ALL: [Transport; 4] = [
+        Transport::WebSocket,
+        Transport::HttpStream,
+        Transport::Sse,
+        Transport::Protobuf,
+    ];
 }
 
 #[cfg(test)]

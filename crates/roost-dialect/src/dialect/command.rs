@@ -100,7 +100,7 @@ pub enum Command<'a> {
         /// The method's name.
         method: Cow<'a, str>,
         /// Its data, which is JSON.
-        data: Option<&'a str>,
+        data: Option<Cow<'a, str>>,
         /// The token of the event.
         token: u64,
     },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use roost_dialect::Serializer;
-use roost_dialect::centrifugo::fuzz::session as centrifugo;
+use roost_dialect::centrifugo::fuzz::{protobuf_session, session as centrifugo};
 use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
 use roost_dialect::pusher::fuzz::session as pusher;
 use roost_dialect::serial::convert;
@@ -34,6 +34,7 @@ fn corpora_are_replayed() {
         ("wamp_msgpack", wamp_msgpack),
         ("wamp_cbor", wamp_cbor),
         ("centrifugo", centrifugo),
+        ("centrifugo_protobuf", protobuf_session),
         ("pusher", pusher),
         ("event_stream", event_stream),
     ] {
@@ -121,13 +122,23 @@ fn as_blocks() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn as_records(name: &str, serializer: Serializer) -> impl Strategy<Value = Vec<u8>> + use<> {
-    mutated(messages(name, serializer), b"").prop_map(|messages| {
-        let record = |message: Vec<u8>| {
-            let length = u16::try_from(message.len()).expect("short").to_be_bytes();
-            [&length[..], &message].concat()
-        };
-        messages.into_iter().flat_map(record).collect()
-    })
+    mutated(messages(name, serializer), b"").prop_map(joined)
+}
+
+/// Messages of Centrifugo in Protobuf.
+fn as_protobuf() -> impl Strategy<Value = Vec<u8>> {
+    let files = corpus("centrifugo_protobuf");
+    let messages = files.iter().flat_map(|(_, data)| records(data));
+    mutated(messages.map(<[u8]>::to_vec).collect(), b"").prop_map(joined)
+}
+
+/// Each behind its length.
+fn joined(messages: Vec<Vec<u8>>) -> Vec<u8> {
+    let record = |message: Vec<u8>| {
+        let length = u16::try_from(message.len()).expect("short").to_be_bytes();
+        [&length[..], &message].concat()
+    };
+    messages.into_iter().flat_map(record).collect()
 }
 
 proptest! {
@@ -137,6 +148,7 @@ proptest! {
         wamp_msgpack(&data);
         wamp_cbor(&data);
         centrifugo(&data);
+        protobuf_session(&data);
         pusher(&data);
         event_stream(&data);
     }
@@ -149,6 +161,11 @@ proptest! {
     #[test]
     fn mutated_messages_of_centrifugo(data in as_messages("centrifugo")) {
         centrifugo(&data);
+    }
+
+    #[test]
+    fn mutated_messages_of_centrifugo_in_protobuf(data in as_protobuf()) {
+        protobuf_session(&data);
     }
 
     #[test]

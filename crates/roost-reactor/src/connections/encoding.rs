@@ -224,7 +224,12 @@ impl Codec {
 
     /// The encodings in which subscribers are told of members.
     pub(crate) fn tell_members() -> EncodingSet {
-        let forms = [Form::CENTRIFUGO, Form::PUSHER, Form::PUSHER_PREFIXED];
+        let forms = [
+            Form::CENTRIFUGO,
+            Form::CENTRIFUGO_PROTOBUF,
+            Form::PUSHER,
+            Form::PUSHER_PREFIXED,
+        ];
         let encodings = forms.into_iter().flat_map(|form| {
             let framings = [PLAIN, DEFLATE, EARLY].into_iter();
             framings.map(move |framing| Encoding(form.0 + framing * FORMS_U8))

@@ -1,6 +1,7 @@
 //! Centrifugo's protocol: what a client is answered, line by line.
 
 mod commands;
+mod protobuf;
 mod recovery;
 mod served;
 mod streams;
