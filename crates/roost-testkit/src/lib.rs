@@ -6,11 +6,13 @@
 //! |---|---|
 //! | sending any bytes, and checking all that comes back | [`client`] |
 //! | a server of the test's own, on each driver | [`server`] |
+//! | Centrifugo's commands and replies, in JSON and in Protobuf | [`centrifugo`] |
 //! | the cases asked of any WebSocket server | [`conformance`] |
 //! | what the simulator promises and checks | [`simulation`] |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod centrifugo;
 pub mod client;
 pub mod conformance;
 pub mod server;

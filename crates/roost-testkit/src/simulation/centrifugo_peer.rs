@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use roost_dialect::centrifugo::PATH;
 use roost_net::sim::SimRng;
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use super::centrifugo_streams::StreamClient;
 use super::plan::Plan;
 use super::presence::{CHANNEL, Rules, Watch};
+use crate::centrifugo::{Encoding, commands, replies};
 
 pub(super) struct CentrifugoPeer {
     pub(super) index: usize,
@@ -49,6 +49,8 @@ pub(super) struct CentrifugoPeer {
     pub(super) watch: Watch,
     /// It has no WebSocket.
     pub(super) stream: Option<StreamClient>,
+    /// Of its WebSocket.
+    encoding: Encoding,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,7 @@ impl CentrifugoPeer {
             (true, 2) => Who::Impostor,
             _ => Who::Guest,
         };
+        let stream = StreamClient::of(index);
         CentrifugoPeer {
             index,
             who,
@@ -110,7 +113,11 @@ impl CentrifugoPeer {
             failure: None,
             awaited: BTreeMap::new(),
             watch: Watch::new(Rules::of(&plan.settings)),
-            stream: StreamClient::of(index),
+            encoding: match stream.is_some() {
+                true => Encoding::Json,
+                false => Encoding::ALL[(index + plan.seed as usize) % 2],
+            },
+            stream,
         }
     }
 
@@ -125,7 +132,7 @@ impl CentrifugoPeer {
         }
         let request = ClientRequest {
             host: "roost.test",
-            target: PATH,
+            target: self.encoding.target(),
             key: &self.key,
             protocols: &[],
             extensions: None,
@@ -259,6 +266,11 @@ impl CentrifugoPeer {
 
     pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         match &mut self.stream {
+            None if opcode == Opcode::Text && self.encoding == Encoding::Protobuf => {
+                let lines = str::from_utf8(payload).expect("commands are JSON");
+                let message = commands(lines);
+                append_masked_frame(&mut self.outgoing, Opcode::Binary, &message, [1, 2, 3, 4]);
+            }
             None => append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]),
             Some(_) if opcode == Opcode::Close => {} // it has none
             Some(stream) => stream.say(payload),
@@ -322,11 +334,17 @@ impl CentrifugoPeer {
             match inbound.next(&mut input, &limits) {
                 Ok(Some(Message::Ping(_))) => self.fail("a WebSocket ping".to_owned()),
                 Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
-                Ok(Some(Message::Text(text))) => {
+                Ok(Some(Message::Text(text))) if self.encoding == Encoding::Json => {
                     text.split('\n').for_each(|line| self.handle_line(line))
                 }
-                Ok(Some(Message::Binary(_))) => self.fail("a binary message".to_owned()),
+                Ok(Some(Message::Binary(bytes))) if self.encoding == Encoding::Protobuf => {
+                    match replies(bytes) {
+                        Ok(all) => all.iter().for_each(|it| self.handle_line(&it.to_string())),
+                        Err(why) => self.fail(format!("{why}: {bytes:?}")),
+                    }
+                }
                 Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(other)) => self.fail(format!("in another encoding: {other:?}")),
                 Ok(None) => break,
                 Err(error) => {
                     return self.fail(format!("the server broke the protocol: {error:?}"));
@@ -415,6 +433,11 @@ impl CentrifugoPeer {
             }
             (Asked::Presence(_) | Asked::PresenceStats, Some(111)) => {}
             (Asked::PresenceStats, None) if reply["presence_stats"]["num_users"].is_u64() => {}
+            // Protobuf has no word for a list that is cut.
+            (Asked::Presence(_), None)
+                if self.encoding == Encoding::Protobuf
+                    && self.watch.rules.may_be_truncated
+                    && reply["presence"]["presence"] == json!({}) => {}
             (Asked::Presence(is_there), None) if !self.is_unsure => {
                 let user = if self.who == Who::Alice { "alice" } else { "" };
                 let checked = self.watch.check_members(&reply["presence"], user, is_there);
@@ -445,7 +468,7 @@ impl CentrifugoPeer {
         }
         self.received += 1;
         let data = &publication["data"];
-        if data.is_string() {
+        if data.is_string() || channel == Plan::name_of(0) {
             return; // of a raw or WAMP peer
         }
         let (Some(publisher), Some(number)) = (data["p"].as_u64(), data["n"].as_u64()) else {

@@ -38,14 +38,21 @@ pub(super) fn add(seed: u64, settings: &mut Settings) {
 pub(super) struct Rules {
     presence: Presence,
     join_leave: JoinLeave,
+    /// Lists of members may be cut.
+    pub(super) may_be_truncated: bool,
 }
 
 impl Rules {
     pub(super) fn of(settings: &Settings) -> Rules {
         let policy = settings.channels.of(CHANNEL);
+        let are_few = policy.presence_members_max < 1000;
+        let bytes_max = settings.limits.presence_bytes_max;
         Rules {
             presence: policy.presence,
             join_leave: policy.join_leave,
+            may_be_truncated: policy.presence == Presence::Counts
+                || are_few
+                || bytes_max < MUCH_BYTES,
         }
     }
 
@@ -57,7 +64,7 @@ impl Rules {
 /// What one peer knows of the members of its channels.
 #[derive(Debug)]
 pub(super) struct Watch {
-    rules: Rules,
+    pub(super) rules: Rules,
     /// Its own id.
     client: String,
     /// Subscribes that are under way and have asked to be told.
@@ -164,6 +171,8 @@ impl Watch {
     }
 }
 
+/// All members of all channels take less than this.
+const MUCH_BYTES: u64 = 1 << 16;
 /// The namespace of the channels that they have for themselves.
 const NAMESPACE: &str = "cf";
 /// How their names begin.

@@ -1,11 +1,12 @@
 //! Centrifugo's clients that come back: what they have missed, and pages of history.
 
 use roost_reactor::{ChannelPolicy, SlowConsumer, policy_for_tests};
-use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Message, Request};
+use roost_testkit::centrifugo::{Encoding, Peer};
+use roost_testkit::client::{Checked, Client, ConnectOptions, Failure, Request};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
 
-roost_testkit::on_each_backend!(
+roost_testkit::in_each_encoding!(
     a_client_that_was_away_gets_what_it_missed,
     a_loss_is_told_or_refused,
     many_that_come_back_get_the_same,
@@ -46,38 +47,16 @@ fn start(backend: Backend) -> TestServer {
     })
 }
 
-fn connect(server: &TestServer) -> Result<Client, Failure> {
-    let mut client = server.open("/connection/websocket")?;
-    ask(&mut client, json!({"id": 1, "connect": {}}))?;
-    Ok(client)
-}
-
 /// Sends a command, and returns its result, or the error.
-fn ask(client: &mut Client, command: Value) -> Result<Value, Failure> {
-    client.send_text(&command.to_string())?;
-    let reply = receive(client)?;
-    assert_eq!(reply["id"], command["id"], "{reply}");
-    let method = command
-        .as_object()
-        .and_then(|it| it.keys().find(|&key| key != "id"));
-    let result = reply.get(method.expect("a method")).or(reply.get("error"));
-    Ok(result.cloned().expect("a result, or an error"))
+fn ask(client: &mut Peer, command: Value) -> Result<Value, Failure> {
+    client.ask(&command)
 }
 
-fn subscribe(client: &mut Client, more: Value) -> Result<Value, Failure> {
+fn subscribe(client: &mut Peer, more: Value) -> Result<Value, Failure> {
     ask(client, json!({"id": 2, "subscribe": more}))
 }
 
-fn receive(client: &mut Client) -> Result<Value, Failure> {
-    match client.receive()? {
-        Message::Text(text) => {
-            serde_json::from_str(&text).map_err(|error| Failure::new(format!("{error}: {text}")))
-        }
-        other => Err(Failure::new(format!("expected text, received {other:?}"))),
-    }
-}
-
-fn publish(client: &mut Client, channel: &str, data: Value) -> Checked {
+fn publish(client: &mut Peer, channel: &str, data: Value) -> Checked {
     let publish = json!({"id": 3, "publish": {"channel": channel, "data": data}});
     assert_eq!(ask(client, publish)?, json!({}));
     Ok(())
@@ -94,11 +73,11 @@ fn offsets(list: &Value) -> Vec<(u64, Value)> {
     .collect()
 }
 
-fn a_client_that_was_away_gets_what_it_missed(backend: Backend) -> Checked {
+fn a_client_that_was_away_gets_what_it_missed(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut publisher = connect(&server)?;
+    let mut publisher = Peer::connect(&server, encoding)?;
     for channel in ["kept:a", "kept:b", "kept:c", "kept:d"] {
-        let mut client = connect(&server)?;
+        let mut client = Peer::connect(&server, encoding)?;
         let first = subscribe(&mut client, json!({"channel": channel}))?;
         assert_eq!(first["recoverable"], true, "{first}");
         assert_eq!(first["positioned"], true);
@@ -108,13 +87,13 @@ fn a_client_that_was_away_gets_what_it_missed(backend: Backend) -> Checked {
             &first["epoch"],
         );
         publish(&mut publisher, channel, json!(1))?;
-        let push = receive(&mut client)?;
+        let push = client.reply()?;
         assert_eq!(push["push"]["pub"]["offset"], start + 1, "{push}");
-        client.close()?;
+        client.client.close()?;
         for number in 2..5 {
             publish(&mut publisher, channel, json!(number))?;
         }
-        let mut client = connect(&server)?;
+        let mut client = Peer::connect(&server, encoding)?;
         let known =
             json!({"channel": channel, "recover": true, "offset": start + 1, "epoch": epoch});
         let back = subscribe(&mut client, known)?;
@@ -127,9 +106,9 @@ fn a_client_that_was_away_gets_what_it_missed(backend: Backend) -> Checked {
         assert_eq!(offsets(&back["publications"]), missed.collect::<Vec<_>>());
         assert_eq!(back["publications"][0]["info"]["user"], "");
         publish(&mut publisher, channel, json!(5))?;
-        assert_eq!(receive(&mut client)?["push"]["pub"]["offset"], start + 5);
+        assert_eq!(client.reply()?["push"]["pub"]["offset"], start + 5);
         // One that knows no epoch, and has missed nothing.
-        let mut client = connect(&server)?;
+        let mut client = Peer::connect(&server, encoding)?;
         let known = json!({"channel": channel, "recover": true, "offset": start + 5});
         let back = subscribe(&mut client, known)?;
         assert_eq!(
@@ -140,13 +119,13 @@ fn a_client_that_was_away_gets_what_it_missed(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn a_loss_is_told_or_refused(backend: Backend) -> Checked {
+fn a_loss_is_told_or_refused(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut publisher = connect(&server)?;
+    let mut publisher = Peer::connect(&server, encoding)?;
     for number in 0..9 {
         publish(&mut publisher, "kept:x", json!(number))?;
     }
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     for known in [
         json!({"offset": 1}),
         json!({"offset": 9, "epoch": "_"}),
@@ -171,24 +150,24 @@ fn a_loss_is_told_or_refused(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn many_that_come_back_get_the_same(backend: Backend) -> Checked {
+fn many_that_come_back_get_the_same(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut publisher = connect(&server)?;
-    let mut client = connect(&server)?;
+    let mut publisher = Peer::connect(&server, encoding)?;
+    let mut client = Peer::connect(&server, encoding)?;
     let first = subscribe(&mut client, json!({"channel": "kept:x"}))?;
     for number in 0..4 {
         publish(&mut publisher, "kept:x", json!(number))?;
     }
     let mut clients = Vec::new();
     for _ in 0..50 {
-        clients.push(connect(&server)?);
+        clients.push(Peer::connect(&server, encoding)?);
     }
     let known = json!({"channel": "kept:x", "recover": true, "offset": first["offset"], "epoch": first["epoch"]});
     for client in &mut clients {
-        client.send_text(&json!({"id": 2, "subscribe": known}).to_string())?;
+        client.say(&json!({"id": 2, "subscribe": known}).to_string())?;
     }
     for client in &mut clients {
-        let reply = receive(client)?;
+        let reply = client.reply()?;
         let got = offsets(&reply["subscribe"]["publications"]);
         let got: Vec<_> = got.into_iter().map(|(_, data)| data).collect();
         assert_eq!(got, [json!(0), json!(1), json!(2), json!(3)], "{reply}");
@@ -196,10 +175,10 @@ fn many_that_come_back_get_the_same(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn a_cache_gives_the_last_one(backend: Backend) -> Checked {
+fn a_cache_gives_the_last_one(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut publisher = connect(&server)?;
-    let mut client = connect(&server)?;
+    let mut publisher = Peer::connect(&server, encoding)?;
+    let mut client = Peer::connect(&server, encoding)?;
     let empty = subscribe(&mut client, json!({"channel": "cache:x", "recover": true}))?;
     assert_eq!(
         (&empty["was_recovering"], &empty["recovered"]),
@@ -208,7 +187,7 @@ fn a_cache_gives_the_last_one(backend: Backend) -> Checked {
     for number in 0..9 {
         publish(&mut publisher, "cache:x", json!(number))?;
     }
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     let last = subscribe(&mut client, json!({"channel": "cache:x", "recover": true}))?;
     assert_eq!(last["recovered"], true, "{last}");
     let got = offsets(&last["publications"]);
@@ -218,7 +197,7 @@ fn a_cache_gives_the_last_one(backend: Backend) -> Checked {
     );
     let known =
         json!({"channel": "cache:x", "recover": true, "offset": got[0].0, "epoch": last["epoch"]});
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     let again = subscribe(&mut client, known)?;
     assert_eq!(
         (&again["recovered"], &again["publications"]),
@@ -227,9 +206,9 @@ fn a_cache_gives_the_last_one(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn without_recovery_nothing_is_promised(backend: Backend) -> Checked {
+fn without_recovery_nothing_is_promised(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     for channel in ["plain:x", "none"] {
         let known = json!({"channel": channel, "recover": true, "offset": 0});
         assert_eq!(subscribe(&mut client, known)?, json!({}));
@@ -237,9 +216,9 @@ fn without_recovery_nothing_is_promised(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn pages_of_history_are_read(backend: Backend) -> Checked {
+fn pages_of_history_are_read(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     for channel in ["kept:a", "kept:b", "kept:c", "kept:d"] {
         for number in 0..7 {
             publish(&mut client, channel, json!(number))?;
@@ -286,9 +265,9 @@ fn pages_of_history_are_read(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn history_is_for_those_that_may_subscribe(backend: Backend) -> Checked {
+fn history_is_for_those_that_may_subscribe(backend: Backend, encoding: Encoding) -> Checked {
     let server = start(backend);
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     for (channel, code) in [("closed:x", 103), ("none", 108), ("kept:\n", 107)] {
         let error = ask(
             &mut client,
@@ -299,46 +278,49 @@ fn history_is_for_those_that_may_subscribe(backend: Backend) -> Checked {
     Ok(())
 }
 
-fn what_stands_behind_a_question_waits_for_the_answer(backend: Backend) -> Checked {
+fn what_stands_behind_a_question_waits_for_the_answer(
+    backend: Backend,
+    encoding: Encoding,
+) -> Checked {
     let server = start(backend);
-    let mut client = connect(&server)?;
+    let mut client = Peer::connect(&server, encoding)?;
     let mut lines = Vec::new();
     for id in 0..40 {
         let channel = format!("kept:{id}");
         lines.push(json!({"id": 10 + id, "history": {"channel": channel, "limit": 1}}).to_string());
         if id % 8 == 7 {
-            client.send_text(&lines.join("\n"))?;
+            client.say(&lines.join("\n"))?;
             lines.clear();
         }
     }
-    let mut next = 10;
-    while next < 50 {
-        let Message::Text(text) = client.receive()? else {
-            return Err(Failure::new("expected text".to_owned()).into());
-        };
-        for line in text.split('\n') {
-            let reply: Value = serde_json::from_str(line).expect("JSON");
-            assert_eq!(reply["id"], next, "{reply}");
-            assert_eq!(reply["history"]["publications"], json!([]));
-            next += 1;
-        }
+    for next in 10..50 {
+        let reply = client.reply()?;
+        assert_eq!(reply["id"], next, "{reply}");
+        assert_eq!(reply["history"]["publications"], json!([]));
     }
     Ok(())
 }
 
-fn a_client_too_slow_for_a_namespace_that_drops_recovers(backend: Backend) -> Checked {
+fn a_client_too_slow_for_a_namespace_that_drops_recovers(
+    backend: Backend,
+    encoding: Encoding,
+) -> Checked {
     for slow_consumer in [
         SlowConsumer::DropOldest,
         SlowConsumer::DropNewest,
         SlowConsumer::Latest,
     ] {
-        slow_client_recovers(backend, slow_consumer)?;
+        slow_client_recovers(backend, encoding, slow_consumer)?;
     }
     Ok(())
 }
 
 /// A client that does not read for a while sees each publication once and in order, by way of recovery.
-fn slow_client_recovers(backend: Backend, slow_consumer: SlowConsumer) -> Checked {
+fn slow_client_recovers(
+    backend: Backend,
+    encoding: Encoding,
+    slow_consumer: SlowConsumer,
+) -> Checked {
     let server = TestServer::with(backend, 2, |settings| {
         settings.limits.outbox_bytes_max = 64 << 20;
         let policy = ChannelPolicy {
@@ -356,13 +338,14 @@ fn slow_client_recovers(backend: Backend, slow_consumer: SlowConsumer) -> Checke
         ..ConnectOptions::default()
     };
     let mut slow = Client::connect_with(server.address(), options)?;
-    slow.shake_hands(&Request::websocket("h", "/connection/websocket"))?;
+    slow.shake_hands(&Request::websocket("h", encoding.target()))?;
+    let mut slow = Peer::of(slow, encoding);
     ask(&mut slow, json!({"id": 1, "connect": {}}))?;
     let begun = subscribe(&mut slow, json!({"channel": "x:y"}))?;
     let epoch = &begun["epoch"];
     let mut at = begun["offset"].as_u64().expect("an offset");
     let first = at;
-    let mut publisher = connect(&server)?;
+    let mut publisher = Peer::connect(&server, encoding)?;
     let mut sent = 0;
     while server.count("subscriptions_insufficient_total") == 0 {
         publish(&mut publisher, "x:y", json!("x".repeat(20_000)))?;
@@ -374,7 +357,7 @@ fn slow_client_recovers(backend: Backend, slow_consumer: SlowConsumer) -> Checke
         at = offset;
     };
     loop {
-        let push = receive(&mut slow)?;
+        let push = slow.reply()?;
         let push = &push["push"];
         if push["unsubscribe"]["code"] == 2500 {
             assert_eq!(push["channel"], "x:y");
