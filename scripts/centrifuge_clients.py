@@ -12,7 +12,8 @@ util-linux and iproute2). They run from copies beside the originals in which thr
 
 - Tokens are signed with a secret of 32 bytes: theirs has 6, which Roost refuses (RFC 7518, section 3.2).
 - The HTTP API is at port 8001, for Roost has it on a listener of its own.
-- centrifuge-python's tests go through JSON and Protobuf in turn; they are left with JSON.
+- centrifuge-python's tests go through JSON and Protobuf in turn; a copy is left with one of them, so that each counts
+  by itself. In Protobuf only those run that do so.
 
 Exit status 1 when a test fails that is not named in WANTING, or one of those passes.
 """
@@ -36,6 +37,13 @@ PORT, API_PORT = 8000, 8001
 SUITE_S = 240
 # By a beginning of the test's name: what there is not, and one that passes by itself (docs/results).
 WANTING = ["map: ", "TestServerSideSubscriptions."]
+
+# The client, configuration of channels, and whether it is the run in Protobuf of one that has two.
+RUNS = [
+    ("centrifuge-js", "", False),
+    ("centrifuge-python", 'join_leave = "all"\n', False),
+    ("centrifuge-python", 'join_leave = "all"\n', True),
+]
 
 COMMON = """
 [centrifugo]
@@ -84,9 +92,9 @@ def js_copy(text):
     return text.replace(f"localhost:{PORT}/api", f"localhost:{API_PORT}/api")
 
 
-def python_copy(text):
+def python_copy(text, is_protobuf):
     text = text.replace('hmac_secret = "secret"', f"hmac_secret = {SECRET.decode()!r}")
-    return text.replace("for use_protobuf in (False, True)", "for use_protobuf in (False,)")
+    return text.replace("for use_protobuf in (False, True)", f"for use_protobuf in ({is_protobuf},)")
 
 
 def start(binary, driver, directory, channels):
@@ -120,7 +128,7 @@ def stop(daemon):
 def run_js(directory, suite):
     """(file, name, passed, words) of each test that ran."""
     copies = []
-    for name in ("centrifuge", "recovery", "getstate"):
+    for name in ("centrifuge", "centrifuge.protobuf", "recovery", "getstate"):
         with open(os.path.join(suite, "src", f"{name}.test.ts")) as file:
             text = js_copy(file.read())
         copies.append(os.path.join(suite, "src", f"roost_{name}.test.ts"))
@@ -142,7 +150,7 @@ def run_js(directory, suite):
             os.remove(copy)
     results = []
     for file in json.load(open(report))["testResults"]:
-        name = re.search(r"roost_(\w+)\.test", file["name"])[1]
+        name = re.search(r"roost_([\w.]+)\.test", file["name"])[1]
         for test in file["assertionResults"]:
             if test["status"] != "pending":
                 words = " ".join(test["failureMessages"])
@@ -150,14 +158,14 @@ def run_js(directory, suite):
     return results
 
 
-def run_python(directory, suite, python):
+def run_python(directory, suite, python, is_protobuf):
     copy = os.path.join(suite, "tests", "test_roost.py")
     with open(os.path.join(suite, "tests", "test_client.py")) as file:
-        text = python_copy(file.read())
+        text = python_copy(file.read(), is_protobuf)
     with open(copy, "w") as file:
         file.write(text)
     program = (
-        "import json, sys, unittest\n"
+        "import inspect, json, unittest\n"
         "class Result(unittest.TextTestResult):\n"
         "    said = {}\n"
         "    def startTest(self, test): super().startTest(test); self.said[test.id()] = 'did not end'; note()\n"
@@ -168,7 +176,13 @@ def run_python(directory, suite, python):
         "        super().addSubTest(test, part, error)\n"
         "        if error: self.said[test.id()] = str(error[1]) or repr(error[1])\n"
         f"def note(): json.dump(Result.said, open({os.path.join(directory, 'python.json')!r}, 'w'))\n"
+        "def each(suite):\n"
+        "    for test in suite:\n"
+        "        yield from each(test) if isinstance(test, unittest.TestSuite) else [test]\n"
+        "def goes_through_both(test):\n"
+        "    return 'for use_protobuf in' in inspect.getsource(getattr(test, test._testMethodName))\n"
         "suite = unittest.defaultTestLoader.loadTestsFromName('tests.test_roost')\n"
+        f"suite = unittest.TestSuite(test for test in each(suite) if not {is_protobuf} or goes_through_both(test))\n"
         "unittest.TextTestRunner(resultclass=Result, stream=open('/dev/null', 'w')).run(suite)\n"
         "note()\n"
     )
@@ -180,17 +194,18 @@ def run_python(directory, suite, python):
     finally:
         os.remove(copy)
     said = json.load(open(os.path.join(directory, "python.json")))
-    return [("test_client", name.split(".", 2)[2], not words, words) for name, words in said.items()]
+    encoding = "Protobuf" if is_protobuf else "JSON"
+    return [(encoding, name.split(".", 2)[2], not words, words) for name, words in said.items()]
 
 
 def group(client, file, name):
-    if client == "centrifuge-js" and file == "centrifuge":
-        found = re.match(r"(websocket|http_stream|sse): ", name)
-        return f"`centrifuge.test.ts`, {found[1]}" if found else "`centrifuge.test.ts`, without a server"
+    if client == "centrifuge-js" and file.startswith("centrifuge"):
+        found = re.match(r"(websocket|http_stream|sse)(?: \(Protobuf\))?: ", name)
+        return f"`{file}.test.ts`, {found[1] if found else 'without a server'}"
     if client == "centrifuge-js":
         is_stream = not name.startswith(("map", "shared"))
         return f"`{file}.test.ts`" + ("" if is_stream else ", maps")
-    return "`tests/test_client.py`, JSON"
+    return f"`tests/test_client.py`, {file}"
 
 
 def in_namespace(arguments):
@@ -211,7 +226,7 @@ def main():
         sys.exit(in_namespace(sys.argv))
     runs = []
     with tempfile.TemporaryDirectory() as directory:
-        for client, channels in (("centrifuge-js", ""), ("centrifuge-python", 'join_leave = "all"\n')):
+        for client, channels, is_protobuf in RUNS:
             wanted = options.js if client == "centrifuge-js" else options.python
             if not wanted:
                 continue
@@ -219,7 +234,7 @@ def main():
             try:
                 results = (run_js(directory, os.path.abspath(options.js)) if client == "centrifuge-js"
                            else run_python(directory, os.path.abspath(options.python[0]),
-                                           os.path.abspath(options.python[1])))
+                                           os.path.abspath(options.python[1]), is_protobuf))
             finally:
                 stop(daemon)
             runs += [(client, *result) for result in results]

@@ -169,6 +169,50 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
     assert.equal(received[2].info, undefined);
   });
 
+  const bytes = (value) => new TextEncoder().encode(JSON.stringify(value));
+  const value = (data) => JSON.parse(new TextDecoder().decode(data));
+
+  test("clients of Protobuf, of JSON and raw ones share channels", async () => {
+    const [one, two, raw] = [await stock({ protobuf: true }), await stock(), await plain("/raw/encodings")];
+    const [first, second] = [await one.subscribe("encodings"), await two.subscribe("encodings")];
+    await one.centrifuge.publish("encodings", bytes({ a: [1] }));
+    await Promise.all([first.atLeast(1), second.atLeast(1), raw.atLeast(1)]);
+    assert.deepEqual(second.received[0].data, { a: [1] });
+    assert.equal(second.received[0].info.client, one.named("connected")[0].client);
+    assert.equal(first.received[0].info.client, one.named("connected")[0].client);
+    await one.centrifuge.publish("encodings", Uint8Array.of(1, 255));
+    await two.centrifuge.publish("encodings", { b: "é" });
+    await Promise.all([first.atLeast(3), second.atLeast(3), raw.atLeast(3)]);
+    assert.deepEqual(raw.received, ["{\"a\":[1]}", Buffer.from([1, 255]), "{\"b\":\"é\"}"]);
+    assert.deepEqual(second.received.map(({ data }) => data), [{ a: [1] }, "\u0000Af8=", { b: "é" }]);
+    assert.deepEqual([...first.received[1].data], [1, 255]);
+    assert.deepEqual([0, 2].map((at) => value(first.received[at].data)), [{ a: [1] }, { b: "é" }]);
+    raw.send("text");
+    await first.atLeast(4);
+    assert.equal(new TextDecoder().decode(first.received[3].data), "text");
+  });
+
+  test("a client of Protobuf recovers, reads history and presence, and gets errors", async () => {
+    const [one, two] = [await stock({ protobuf: true }), await stock({ protobuf: true })];
+    const { subscription, told, received } = await kept(one, "kept:protobuf");
+    one.centrifuge.disconnect();
+    for (let n = 0; n < 5; n += 1) await two.centrifuge.publish("kept:protobuf", bytes(n));
+    one.centrifuge.connect();
+    await subscription.ready(10_000);
+    await until("what was missed", () => received.length === 5);
+    assert.deepEqual([told[1].wasRecovering, told[1].recovered], [true, true]);
+    assert.deepEqual(received.map(([, data]) => value(data)), [0, 1, 2, 3, 4]);
+    const page = await one.centrifuge.history("kept:protobuf", { limit: 2, reverse: true });
+    assert.deepEqual(page.publications.map(({ data }) => value(data)), [4, 3]);
+    const room = await one.subscribe("room:protobuf");
+    const id = one.named("connected").at(-1).client;
+    assert.deepEqual(Object.keys((await room.subscription.presence()).clients), [id]);
+    assert.equal((await room.subscription.presenceStats()).numClients, 1);
+    await refusedWith(108, one.centrifuge.rpc("method", bytes({})));
+    await refusedWith(103, one.centrifuge.publish("closed:x", bytes(1)));
+    await refusedWith(107, one.centrifuge.publish("news", new Uint8Array()));
+  });
+
   test("errors have the protocol's codes", async () => {
     const one = await stock();
     await refusedWith(108, one.centrifuge.rpc("method", {}));
@@ -285,8 +329,10 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
       peer.send(text);
       assert.equal(await peer.closed(), reason);
     }
-    const protobuf = keep(await bare(daemon, PATH, ["centrifuge-protobuf"]).catch(() => ({ leave() {} })));
-    assert.equal(protobuf.socket, undefined, "ws wants the subprotocol that it offered");
+    const protobuf = keep(await bare(daemon, PATH, ["centrifuge-protobuf"]));
+    assert.equal(protobuf.socket.protocol, "centrifuge-protobuf");
+    protobuf.send("{}");
+    assert.equal(await protobuf.closed(), "3506 inappropriate protocol");
     assert.equal(await stale.closed(), "3502 stale");
     assert.equal(await silent.closed(), "3012 no pong");
   });

@@ -2,6 +2,7 @@
 
 import { createHmac } from "node:crypto";
 import { Centrifuge } from "centrifuge";
+import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
 import WebSocket from "ws";
 import { until, within } from "../daemon.mjs";
 
@@ -46,9 +47,10 @@ name = "closed"
 subscribe = "nobody"
 publish = "nobody"
 `;
-/** A stock client. `events` has what it was told, in order. */
-export function client(daemon, options = {}) {
-  const centrifuge = new Centrifuge(daemon.ws + PATH, { websocket: WebSocket, minReconnectDelay: 20, ...options });
+/** A stock client, of the build for Protobuf if `protobuf` is set. `events` has what it was told, in order. */
+export function client(daemon, { protobuf = false, ...options } = {}) {
+  const Client = protobuf ? ProtobufCentrifuge : Centrifuge;
+  const centrifuge = new Client(daemon.ws + PATH, { websocket: WebSocket, minReconnectDelay: 20, ...options });
   const events = [];
   for (const name of ["connecting", "connected", "disconnected", "error", "message"]) {
     centrifuge.on(name, (context) => events.push({ name, ...context }));

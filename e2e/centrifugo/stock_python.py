@@ -111,6 +111,29 @@ class Stock(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((await publications.next()).data, {"a": 1})
             self.assertEqual((await publications.next()).data, "plain")
 
+    async def test_protobuf_meets_json(self):
+        client, events = await self.join(use_protobuf=True)
+        other, _ = await self.join()
+        subscription, publications = await self.subscribe(client, "kept:encodings")
+        _, in_json = await self.subscribe(other, "kept:encodings")
+        await subscription.publish(data=b'{"a": 1}')
+        await subscription.publish(data=b"\x01\xff")
+        await other.publish("kept:encodings", data={"b": 2})
+        got = [await publications.next() for _ in range(3)]
+        self.assertEqual([pub.data for pub in got], [b'{"a": 1}', b"\x01\xff", b'{"b": 2}'])
+        self.assertEqual(got[0].info.client, events.client_id)
+        self.assertEqual([(await in_json.next()).data for _ in range(3)], [{"a": 1}, "\u0000Af8=", {"b": 2}])
+        await client.disconnect()
+        await other.publish("kept:encodings", data=3)
+        await client.connect()
+        await subscription.ready(timeout=ANSWER_S)
+        self.assertEqual((await publications.next()).data, b"3")
+        page = await subscription.history(limit=1, reverse=True)
+        self.assertEqual([pub.data for pub in page.publications], [b"3"])
+        with self.assertRaises(CentrifugeError) as refused:
+            await client.rpc("method", data=b"{}")
+        self.assertEqual(refused.exception.code, 108)
+
     async def test_errors_have_codes(self):
         client, _ = await self.join()
         with self.assertRaises(CentrifugeError) as refused:
