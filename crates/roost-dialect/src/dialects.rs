@@ -23,10 +23,11 @@ impl Form {
     pub const CENTRIFUGO: Form = Form::of(DialectKind::Centrifugo, 0);
     /// The same in Protobuf.
     pub const CENTRIFUGO_PROTOBUF: Form = Form::of(DialectKind::Centrifugo, 3);
-    /// The one in JSON for clients without a WebSocket.
-    pub const CENTRIFUGO_STREAMS: [Form; 2] = [
+    /// Both for clients without a WebSocket; the last is Protobuf.
+    pub const CENTRIFUGO_STREAMS: [Form; 3] = [
         Form::of(DialectKind::Centrifugo, 1),
         Form::of(DialectKind::Centrifugo, 2),
+        Form::of(DialectKind::Centrifugo, 4),
     ];
     /// An event of Pusher's protocol.
     pub const PUSHER: Form = Form::of(DialectKind::Pusher, 0);
@@ -45,6 +46,11 @@ impl Form {
 }
 
 impl Form {
+    /// Whether it is a stream of bytes, of which none tells a beginning ([`Frozen::of_bytes`]).
+    pub fn is_stream_of_bytes(self) -> bool {
+        self == Form::CENTRIFUGO_STREAMS[2]
+    }
+
     /// Its place in a dialect's [`Dialect::FORMS`], if it is one of those.
     #[expect(
         clippy::cast_possible_truncation,

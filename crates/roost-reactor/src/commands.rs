@@ -146,11 +146,7 @@ pub(crate) fn go_on(core: &mut Core, key: ConnKey, rest: &Rest) {
         return;
     };
     let (dialect, session) = (conn.dialect, conn.session);
-    let rest = match rest {
-        Rest::Text(text) => Message::Text(text),
-        Rest::Binary(bytes) => Message::Binary(bytes),
-    };
-    let left = draw_rest(core, key, dialect, session, rest);
+    let left = draw_rest(core, key, dialect, session, rest.message());
     if !left.is_empty() {
         keep_rest(core, key, left.to_vec());
     }

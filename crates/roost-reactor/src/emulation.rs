@@ -7,11 +7,10 @@
 //! client there holds it up here.
 
 use roost_dialect::DialectKind;
-use roost_dialect::centrifugo::emulation::parse;
-use roost_dialect::dialect::{Emulated, Event};
+use roost_dialect::centrifugo::emulation::{is_protobuf, parse, parse_protobuf};
+use roost_dialect::dialect::{Emulated, Event, Headers, Message};
 use roost_hub::ReactorId;
 use roost_net::ConnKey;
-use roost_wire::Opcode;
 use roost_wire::frame::append_masked_frame;
 use roost_wire::handshake::Request;
 use tracing::debug;
@@ -52,8 +51,10 @@ pub(crate) fn begin(
     if asked.is_head {
         return end_with_head(core, key, &answer);
     }
-    let Ok(first) = str::from_utf8(body) else {
-        return refuse(core, key, 400, "The body is not UTF-8.");
+    let first = match str::from_utf8(body) {
+        _ if emulated.is_binary => Message::Binary(body),
+        Ok(text) => Message::Text(text),
+        Err(_) => return refuse(core, key, 400, "The body is not UTF-8."),
     };
     if emulated.is_one_way {
         return begin_one_way(core, key, request, (dialect, emulated, &answer), first);
@@ -88,14 +89,14 @@ fn begin_one_way(
     key: ConnKey,
     request: &Request<'_>,
     opening: Opening<'_>,
-    first: &str,
+    first: Message<'_>,
 ) {
     let (_, _, answer) = opening;
     if core.is_draining {
         // A client takes any status but 200 as final (WHATWG HTML, "Server-sent events").
         return come_back(core, key, answer);
     }
-    if first.len() > core.settings.limits.message_bytes_max {
+    if first.bytes().len() > core.settings.limits.message_bytes_max {
         let reason = "What is asked for is longer than limits.message_bytes_max.";
         return refuse(core, key, 400, reason);
     }
@@ -135,8 +136,16 @@ pub(crate) fn relay(
         let reason = "Pages of this origin may not send to this server.";
         return answer_refused(core, key, asked, 403, reason);
     }
-    let Some(said) = parse(body) else {
-        let reason = "The body is not {\"session\": …, \"node\": …, \"data\": …}, with texts.";
+    let is_protobuf = is_protobuf(Headers::of(request));
+    let said = match is_protobuf {
+        true => parse_protobuf(body),
+        false => parse(body),
+    };
+    let Some(said) = said else {
+        let reason = match is_protobuf {
+            true => "The body is no EmulationRequest of Protobuf with a session.",
+            false => "The body is not {\"session\": …, \"node\": …, \"data\": …}, with texts.",
+        };
         return answer_refused(core, key, asked, 400, reason);
     };
     let waiting = Waiting {
@@ -150,7 +159,7 @@ pub(crate) fn relay(
         return finish(core, &waiting, Outcome::Unknown);
     };
     if session.reactor() == core.channels.me() {
-        let outcome = deliver(core, session, said.data());
+        let outcome = deliver(core, session, said.message());
         return finish(core, &waiting, outcome);
     }
     core.relays.insert(waiting);
@@ -163,7 +172,7 @@ pub(crate) fn relay(
     let relayed = Relayed {
         asker: key,
         session,
-        data: said.data().into(),
+        said: said.message().into(),
     };
     let message = PeerMessage::Relay(Box::new(relayed));
     core.channels.links_mut().send(session.reactor(), message);
@@ -171,7 +180,7 @@ pub(crate) fn relay(
 
 /// A request has come to another reactor for a session here.
 pub(crate) fn handle_relayed(core: &mut Core, from: ReactorId, relayed: &Relayed) {
-    let outcome = deliver(core, relayed.session, &relayed.data);
+    let outcome = deliver(core, relayed.session, relayed.said.message());
     apply_pending(core);
     let message = PeerMessage::RelayAnswer {
         asker: relayed.asker,
@@ -219,7 +228,7 @@ fn finish(core: &mut Core, waiting: &Waiting, outcome: Outcome) {
 }
 
 /// Has a session here take what its client says.
-fn deliver(core: &mut Core, name: SessionName, data: &str) -> Outcome {
+fn deliver(core: &mut Core, name: SessionName, said: Message<'_>) -> Outcome {
     let conn = core.connections.get(name.key());
     let Some(conn) = conn.filter(|conn| conn.phase == Phase::Open) else {
         return Outcome::Unknown;
@@ -232,17 +241,17 @@ fn deliver(core: &mut Core, name: SessionName, data: &str) -> Outcome {
     }
     let held = core.connections.inputs().bytes_of(name.key().slot(), conn);
     let bytes_max = core.settings.limits.message_bytes_max;
-    if held + data.len() > bytes_max + FRAME_BYTES_MAX {
+    if held + said.bytes().len() > bytes_max + FRAME_BYTES_MAX {
         return Outcome::Busy;
     }
-    feed(core, name.key(), data);
+    feed(core, name.key(), said);
     Outcome::Taken
 }
 
 /// Has a session take what its client says, as a message.
-fn feed(core: &mut Core, key: ConnKey, text: &str) {
-    let mut frame = Vec::with_capacity(text.len() + FRAME_BYTES_MAX);
-    append_masked_frame(&mut frame, Opcode::Text, text.as_bytes(), [0; 4]);
+fn feed(core: &mut Core, key: ConnKey, said: Message<'_>) {
+    let mut frame = Vec::with_capacity(said.bytes().len() + FRAME_BYTES_MAX);
+    append_masked_frame(&mut frame, said.opcode(), said.bytes(), [0; 4]);
     handle_emulated(core, key, &mut frame);
 }
 

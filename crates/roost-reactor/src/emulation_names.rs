@@ -6,13 +6,15 @@ use std::fmt::Write as _;
 use roost_hub::ReactorId;
 use roost_net::ConnKey;
 
+use crate::hook_calls::Rest;
+
 /// What a client's request says, on its way to the reactor of its session.
 #[derive(Debug)]
 pub(crate) struct Relayed {
     /// The connection of the request, on the reactor that it came to.
     pub(crate) asker: ConnKey,
     pub(crate) session: SessionName,
-    pub(crate) data: Box<str>,
+    pub(crate) said: Rest,
 }
 
 /// What has become of it.

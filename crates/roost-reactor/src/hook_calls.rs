@@ -140,7 +140,8 @@ pub(crate) enum Request {
     },
 }
 
-/// The rest of a message.
+/// A message, or the rest of one.
+#[derive(Debug)]
 pub(crate) enum Rest {
     Text(Box<str>),
     Binary(Box<[u8]>),
@@ -156,6 +157,14 @@ impl From<Message<'_>> for Rest {
 }
 
 impl Rest {
+    /// As it came.
+    pub(crate) fn message(&self) -> Message<'_> {
+        match self {
+            Rest::Text(text) => Message::Text(text),
+            Rest::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+
     /// In bytes.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -135,7 +135,7 @@ impl LinkMessage for PeerMessage {
             PeerMessage::Call(item) => {
                 size_of_val(&**item) + item.payload().map_or(0, CallBody::bytes)
             }
-            PeerMessage::Relay(relayed) => size_of_val(&**relayed) + relayed.data.len(),
+            PeerMessage::Relay(relayed) => size_of_val(&**relayed) + relayed.said.len(),
             PeerMessage::HistoryAsk(ask) => size_of_val(&**ask),
             PeerMessage::HistoryAnswer(answer) => answer.bytes(),
             // What it asks is shared by all that are asked.

@@ -180,6 +180,36 @@ pub fn replies(mut message: &[u8]) -> Result<Vec<Value>, String> {
     Ok(replies)
 }
 
+/// Takes the replies that are whole from the front of a stream.
+///
+/// # Errors
+/// What is none of the protocol's.
+pub fn take_replies(stream: &mut Vec<u8>) -> Result<Vec<Value>, String> {
+    let mut taken = Vec::new();
+    let mut rest = &stream[..];
+    // A length may be cut as well.
+    while rest.iter().any(|&byte| byte < 0x80) {
+        let mut behind = rest;
+        let length = take_number(&mut behind)?;
+        if (behind.len() as u64) < length {
+            break;
+        }
+        taken.push(read(&REPLY, take_delimited(&mut rest)?)?);
+    }
+    let left = rest.to_vec();
+    *stream = left;
+    Ok(taken)
+}
+
+/// What a client without a WebSocket sends, in Protobuf.
+pub fn emulation_request(session: &str, lines: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_field(&mut out, 1, b"node");
+    push_field(&mut out, 2, session.as_bytes());
+    push_field(&mut out, 3, &commands(lines));
+    out
+}
+
 /// A message's fields: number, name and type.
 struct Schema(&'static [(u32, &'static str, Type)]);
 

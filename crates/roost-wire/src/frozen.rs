@@ -64,6 +64,15 @@ impl Frozen {
         build(lines.len(), |out| put(out, lines))
     }
 
+    /// The same of a stream of bytes, which may begin with any. Its opcode and payload say nothing.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn of_bytes(bytes: &[u8]) -> Frozen {
+        assert!(!bytes.is_empty(), "a piece of a stream has bytes");
+        build(bytes.len(), |out| put(out, bytes))
+    }
+
     /// A ping or pong (or a close whose body is already made).
     ///
     /// # Panics
@@ -120,7 +129,8 @@ impl Frozen {
             EARLY_BINARY => Opcode::Binary,
             EARLY_CLOSE => Opcode::Close,
             first if is_of_stream(first) => Opcode::Text,
-            first => Opcode::from_bits(first & OPCODE).expect("encoded from an Opcode"),
+            // No frame has another but a piece of a stream of bytes.
+            first => Opcode::from_bits(first & OPCODE).unwrap_or(Opcode::Binary),
         }
     }
 
@@ -131,24 +141,23 @@ impl Frozen {
     }
 
     /// The payload as it is sent, `None` when it lies in several fragments, or in none: in an event
-    /// stream.
+    /// stream. Of a stream of bytes it says nothing.
     pub fn payload(&self) -> Option<&[u8]> {
         let bytes = &*self.bytes;
-        let payload = match bytes[0] {
-            EARLY_TEXT => &bytes[1..bytes.len() - 1],
-            EARLY_CLOSE => &[],
+        match bytes[0] {
+            EARLY_TEXT => bytes.get(1..bytes.len() - 1),
+            EARLY_CLOSE => Some(&[][..]),
             EARLY_BINARY => {
                 let length = bytes[1..].iter().take_while(|&&byte| byte & 0x80 != 0);
-                &bytes[2 + length.count()..]
+                bytes.get(2 + length.count()..)
             }
-            first if first & FIN == 0 => return None,
-            _ => match bytes[1] & LENGTH {
-                LENGTH_16 => &bytes[4..],
-                LENGTH_64 => &bytes[10..],
-                _ => &bytes[2..],
+            first if first & FIN == 0 => None,
+            _ => match bytes.get(1)? & LENGTH {
+                LENGTH_16 => bytes.get(4..),
+                LENGTH_64 => bytes.get(10..),
+                _ => bytes.get(2..),
             },
-        };
-        Some(payload)
+        }
     }
 }
 

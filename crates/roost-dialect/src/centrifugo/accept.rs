@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::Settings;
+use super::emulation;
 use super::transport::Transport;
 use crate::dialect::{Accept, Emulated, Offer, Terms};
 use crate::path::form_decode;
@@ -26,17 +27,26 @@ pub(super) fn accept<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
     }
     match offer.path {
         PATH => accept_websocket(offer),
-        HTTP_STREAM_PATH => Accept::Emulated(Emulated {
-            message: None,
-            content_type: "application/x-ndjson",
-            terms: terms_of(Transport::HttpStream),
-            is_one_way: false,
-        }),
+        HTTP_STREAM_PATH => {
+            let is_protobuf = asks_for_protobuf(offer) || emulation::is_protobuf(offer.headers);
+            let (content_type, transport) = match is_protobuf {
+                true => ("application/octet-stream", Transport::ProtobufStream),
+                false => ("application/x-ndjson", Transport::HttpStream),
+            };
+            Accept::Emulated(Emulated {
+                message: None,
+                content_type,
+                terms: terms_of(transport),
+                is_binary: is_protobuf,
+                is_one_way: false,
+            })
+        }
         SSE_PATH => match first_commands(offer) {
             Ok(message) => Accept::Emulated(Emulated {
                 message: Some(message),
                 content_type: "text/event-stream",
                 terms: terms_of(Transport::Sse),
+                is_binary: false,
                 is_one_way: false,
             }),
             Err(reason) => Accept::Refused(Cow::Borrowed(reason)),

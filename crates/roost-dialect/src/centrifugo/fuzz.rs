@@ -43,8 +43,10 @@ pub fn session(data: &[u8]) {
 
 /// The same in Protobuf; each message has its length, of two bytes, before it.
 pub fn protobuf_session(data: &[u8]) {
+    said(data);
+    let transport = [Transport::Protobuf, Transport::ProtobufStream][data.len() % 2];
     for prelude in [None, Some(CONNECT_PROTOBUF)] {
-        let mut peer = Peer::new(Transport::Protobuf);
+        let mut peer = Peer::new(transport);
         for message in prelude.into_iter().chain(records(data)) {
             peer.feed(Message::Binary(message));
         }
@@ -55,13 +57,20 @@ pub fn protobuf_session(data: &[u8]) {
 /// What was read of a body says the same when it is written and read again.
 fn said(data: &[u8]) {
     if let Some(said) = emulation::parse(data) {
-        let body = serde_json::json!({"session": said.session(), "data": said.data()});
+        let Message::Text(lines) = said.message() else {
+            panic!("JSON is text");
+        };
+        let body = serde_json::json!({"session": said.session(), "data": lines});
         let body = body.to_string();
         let again = emulation::parse(body.as_bytes()).expect("it is one");
         assert_eq!(
-            (again.session(), again.data()),
-            (said.session(), said.data())
+            (again.session(), again.message()),
+            (said.session(), said.message())
         );
+    }
+    if let Some(said) = emulation::parse_protobuf(data) {
+        let (session, message) = (said.session(), said.message().bytes());
+        assert!(session.len() + message.len() <= data.len());
     }
 }
 

@@ -45,6 +45,7 @@ impl Dialect for Centrifugo {
         "centrifugo.lines",
         "centrifugo.events",
         "centrifugo.protobuf",
+        "centrifugo.protobuf-stream",
     ];
     const PINGS: bool = true;
     const ANSWERS_WITH_RECOVERED: bool = true;

@@ -17,6 +17,8 @@ pub enum Transport {
     Sse,
     /// A WebSocket with Protobuf: a binary message has any number of replies.
     Protobuf,
+    /// The body of a response, a reply behind the other.
+    ProtobufStream,
 }
 
 impl Transport {
@@ -42,13 +44,13 @@ impl Transport {
     pub(super) fn is_emulated(self) -> bool {
         match self {
             Transport::WebSocket | Transport::Protobuf => false,
-            Transport::HttpStream | Transport::Sse => true,
+            Transport::HttpStream | Transport::Sse | Transport::ProtobufStream => true,
         }
     }
 
     /// Whether it carries Protobuf, and not JSON.
     pub(super) fn is_protobuf(self) -> bool {
-        self == Transport::Protobuf
+        matches!(self, Transport::Protobuf | Transport::ProtobufStream)
     }
 
     /// Of its messages.
@@ -62,7 +64,10 @@ impl Transport {
     /// What stands before a line.
     pub(super) fn prefix(self) -> &'static [u8] {
         match self {
-            Transport::WebSocket | Transport::HttpStream | Transport::Protobuf => b"",
+            Transport::WebSocket
+            | Transport::HttpStream
+            | Transport::Protobuf
+            | Transport::ProtobufStream => b"",
             Transport::Sse => b"data: ",
         }
     }
@@ -70,7 +75,7 @@ impl Transport {
     /// What stands behind the last line of a message.
     pub(super) fn end(self) -> &'static [u8] {
         match self {
-            Transport::WebSocket | Transport::Protobuf => b"",
+            Transport::WebSocket | Transport::Protobuf | Transport::ProtobufStream => b"",
             Transport::HttpStream => b"\n",
             Transport::Sse => b"\n\n",
         }
@@ -80,7 +85,7 @@ impl Transport {
     pub(super) fn separator(self) -> &'static [u8] {
         match self {
             Transport::WebSocket => b"\n",
-            Transport::Protobuf => b"", // a reply has its length before it
+            Transport::Protobuf | Transport::ProtobufStream => b"", // a reply has its length before it
             Transport::HttpStream | Transport::Sse => self.end(),
         }
     }
@@ -97,14 +102,18 @@ impl Transport {
             out.extend_from_slice(part);
         }
         out.extend_from_slice(self.end());
-        Frozen::of_stream(&out)
+        match self.is_protobuf() {
+            true => Frozen::of_bytes(&out),
+            false => Frozen::of_stream(&out),
+        }
     }
 
-    const ALL: [Transport; 4] = [
+    const ALL: [Transport; 5] = [
         Transport::WebSocket,
         Transport::HttpStream,
         Transport::Sse,
         Transport::Protobuf,
+        Transport::ProtobufStream,
     ];
 }
 

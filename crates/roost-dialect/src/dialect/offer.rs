@@ -98,6 +98,8 @@ pub struct Emulated<'a> {
     pub content_type: &'static str,
     /// What was agreed.
     pub terms: Terms,
+    /// What the client says is bytes, and not text.
+    pub is_binary: bool,
     /// The client says nothing more: its session needs no name, and what the stream sends goes through
     /// [`Positions::stamp`](crate::sse::Positions::stamp).
     pub is_one_way: bool,

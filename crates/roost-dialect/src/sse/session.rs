@@ -307,6 +307,7 @@ fn accept_several<'a>(settings: &Settings, offer: &Offer<'a>) -> Accept<'a> {
             message: Some(Cow::Owned(lines)),
             content_type: "text/event-stream",
             terms: SEVERAL,
+            is_binary: false,
             is_one_way: true,
         }),
         Err(reason) => Accept::Refused(Cow::Borrowed(reason)),

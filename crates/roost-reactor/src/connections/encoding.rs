@@ -288,6 +288,9 @@ impl Codec {
         if framing == PLAIN && payload.len() <= self.fragment_bytes_max {
             return frame; // the usual case: the very image the publisher's reactor made
         }
+        if form.is_stream_of_bytes() {
+            return frame;
+        }
         self.freeze(framing, Window::Full, frame.opcode(), payload)
     }
 
@@ -303,7 +306,10 @@ impl Codec {
                 (DEFLATE, Window::Narrow)
             }
             Framing::EventStream | Framing::Emulated | Framing::Stamped => {
-                return Frozen::of_stream(payload);
+                return match opcode {
+                    Opcode::Text => Frozen::of_stream(payload),
+                    _ => Frozen::of_bytes(payload),
+                };
             }
             Framing::Rfc6455 | Framing::Deflate(_) => (PLAIN, Window::Full),
             Framing::Early => (EARLY, Window::Full),

@@ -49,7 +49,6 @@ pub(super) struct CentrifugoPeer {
     pub(super) watch: Watch,
     /// It has no WebSocket.
     pub(super) stream: Option<StreamClient>,
-    /// Of its WebSocket.
     encoding: Encoding,
 }
 
@@ -86,7 +85,7 @@ impl CentrifugoPeer {
             (true, 2) => Who::Impostor,
             _ => Who::Guest,
         };
-        let stream = StreamClient::of(index);
+        let stream = StreamClient::of(index, plan.seed);
         CentrifugoPeer {
             index,
             who,
@@ -113,9 +112,9 @@ impl CentrifugoPeer {
             failure: None,
             awaited: BTreeMap::new(),
             watch: Watch::new(Rules::of(&plan.settings)),
-            encoding: match stream.is_some() {
-                true => Encoding::Json,
-                false => Encoding::ALL[(index + plan.seed as usize) % 2],
+            encoding: match &stream {
+                Some(stream) => stream.encoding,
+                None => Encoding::ALL[(index + plan.seed as usize) % 2],
             },
             stream,
         }

@@ -2,11 +2,14 @@
 //! they send.
 
 use roost_dialect::centrifugo::{EMULATION_PATH, HTTP_STREAM_PATH, SSE_PATH};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::centrifugo::{Encoding, commands as protobuf, emulation_request, take_replies};
 
 /// What such a peer has beside what all have.
 pub(super) struct StreamClient {
     is_sse: bool,
+    pub(super) encoding: Encoding,
     /// What has come of its stream and is no whole line.
     unread: Vec<u8>,
     /// By what name it sends; empty before it has connected.
@@ -22,7 +25,7 @@ pub(super) struct StreamClient {
 
 impl StreamClient {
     /// Of some of the peers.
-    pub(super) fn of(index: usize) -> Option<StreamClient> {
+    pub(super) fn of(index: usize, seed: u64) -> Option<StreamClient> {
         let is_sse = match index % 6 {
             2 => false,
             5 => true,
@@ -30,6 +33,10 @@ impl StreamClient {
         };
         Some(StreamClient {
             is_sse,
+            encoding: match is_sse {
+                true => Encoding::Json,
+                false => Encoding::ALL[(seed % 2) as usize],
+            },
             unread: Vec::new(),
             session: String::new(),
             outgoing: Vec::new(),
@@ -42,8 +49,11 @@ impl StreamClient {
 
     /// The request for the stream, with its first commands.
     pub(super) fn request(&self, commands: &str) -> Vec<u8> {
+        if self.encoding == Encoding::Protobuf {
+            return post(HTTP_STREAM_PATH, BYTES, &protobuf(commands));
+        }
         if !self.is_sse {
-            return post(HTTP_STREAM_PATH, commands);
+            return post(HTTP_STREAM_PATH, JSON, commands.as_bytes());
         }
         let encoded: String = commands
             .bytes()
@@ -56,9 +66,14 @@ impl StreamClient {
     /// Says something, by a request behind those before it.
     pub(super) fn say(&mut self, commands: &[u8]) {
         let commands = String::from_utf8_lossy(commands);
+        if self.encoding == Encoding::Protobuf {
+            let body = emulation_request(&self.session, &commands);
+            return self.outgoing.extend(post(EMULATION_PATH, BYTES, &body));
+        }
         let body = json!({"session": self.session, "node": "sim", "data": commands});
+        let body = body.to_string();
         self.outgoing
-            .extend(post(EMULATION_PATH, &body.to_string()));
+            .extend(post(EMULATION_PATH, JSON, body.as_bytes()));
     }
 
     /// Takes bytes of the stream; what it is told, line by line.
@@ -67,6 +82,10 @@ impl StreamClient {
     /// What is no line of such a stream.
     pub(super) fn lines(&mut self, bytes: &[u8]) -> Result<Vec<String>, String> {
         self.unread.extend_from_slice(bytes);
+        if self.encoding == Encoding::Protobuf {
+            let replies = take_replies(&mut self.unread)?;
+            return Ok(replies.iter().map(Value::to_string).collect());
+        }
         let mut lines = Vec::new();
         let end: &[u8] = if self.is_sse { b"\n\n" } else { b"\n" };
         while let Some(at) = self.unread.windows(end.len()).position(|some| some == end) {
@@ -102,9 +121,13 @@ impl StreamClient {
     }
 }
 
-fn post(path: &str, body: &str) -> Vec<u8> {
+fn post(path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: roost.test\r\nContent-Length: {length}\r\n\r\n");
-    [head.as_bytes(), body.as_bytes()].concat()
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: roost.test\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
+
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";

@@ -1,7 +1,10 @@
 //! Centrifugo's protocol without a WebSocket: what a client is told is a response that goes on, and what it says
 //! comes in requests of their own, to whichever reactor.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use roost_reactor::Origins;
+use roost_testkit::centrifugo::{commands, emulation_request, take_replies};
 use roost_testkit::client::{Checked, Client, Failure, Request, Response};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ roost_testkit::on_each_backend!(
     a_stream_that_is_not_read_is_closed_as_slow,
     a_client_that_goes_leaves_its_channels,
     what_the_client_sends_on_its_stream_is_dropped,
+    a_stream_speaks_protobuf,
 );
 
 const HTTP_STREAM: &str = "/connection/http_stream";
@@ -29,11 +33,15 @@ fn start(backend: Backend) -> TestServer {
 
 /// A request with a body.
 fn post(target: &str, body: &str) -> Vec<u8> {
+    post_as(target, "application/json", body.as_bytes())
+}
+
+fn post_as(target: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let request = Request::get("h", target)
         .line(format!("POST {target} HTTP/1.1"))
-        .header("Content-Type: application/json")
+        .header(format!("Content-Type: {kind}"))
         .header(format!("Content-Length: {}", body.len()));
-    [request.bytes(), body.as_bytes().to_vec()].concat()
+    [request.bytes(), body.to_vec()].concat()
 }
 
 /// The answer to a request of its own, on a connection of its own.
@@ -359,5 +367,54 @@ fn what_the_client_sends_on_its_stream_is_dropped(backend: Backend) -> Checked {
         stream.say(&server, r#"{"id":2,"rpc":{}}"#)?;
         assert_eq!(stream.next()?["id"], 2);
     }
+    Ok(())
+}
+
+/// All lengths, whose first bytes look like those of any frame.
+fn a_stream_speaks_protobuf(backend: Backend) -> Checked {
+    let server = start(backend);
+    let mut client = Client::connect(server.address())?;
+    let bytes = "application/octet-stream";
+    let first = commands(r#"{"id":1,"connect":{}}"#);
+    client.send(&post_as(HTTP_STREAM, bytes, &first))?;
+    let response = client.read_response()?;
+    assert_eq!(response.header("Content-Type"), Some(bytes));
+    let mut unread = Vec::new();
+    let mut next = |client: &mut Client| loop {
+        unread.extend(client.read_exact(1)?);
+        let replies = take_replies(&mut unread).map_err(Failure::new)?;
+        if let Some(reply) = replies.into_iter().next() {
+            return Ok::<_, Failure>(reply);
+        }
+    };
+    let connected = next(&mut client)?;
+    let session = connected["connect"]["session"].as_str().expect("a name");
+    let say = |lines: &str| {
+        let body = emulation_request(session, lines);
+        let answer = ask(&server, &post_as("/emulation", bytes, &body))?;
+        assert_eq!(answer.status, 204);
+        Ok::<_, Failure>(())
+    };
+    say(r#"{"id":2,"subscribe":{"channel":"c"}}"#)?;
+    assert_eq!(next(&mut client)?, json!({"id": 2, "subscribe": {}}));
+    let mut raw = server.open("/raw/c")?;
+    for length in (0..300).chain([3_000, 20_000, 70_000]) {
+        let text = "x".repeat(length);
+        raw.send_text(&text)?;
+        let push = next(&mut client)?;
+        let data = &push["push"]["pub"]["data"];
+        let expected = match length {
+            0 => Value::Null,
+            _ => json!(format!("\0{}", STANDARD.encode(&text))),
+        };
+        assert_eq!((length, data), (length, &expected));
+    }
+    let other = ask(&server, &post_as("/emulation", bytes, b"\x12"))?;
+    assert_eq!(other.status, 400);
+    // A line of JSON is none of its commands.
+    let answer = ask(&server, &emulation(session, "{}"))?;
+    assert_eq!(answer.status, 204);
+    let close = json!({"code": 3506, "reason": "inappropriate protocol"});
+    assert_eq!(next(&mut client)?, json!({"push": {"disconnect": close}}));
     Ok(())
 }

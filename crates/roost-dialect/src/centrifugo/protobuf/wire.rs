@@ -103,7 +103,7 @@ impl<'a> Value<'a> {
         Ok(self.number()? != 0)
     }
 
-    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+    pub(in crate::centrifugo) fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
             Value::Bytes(bytes) => Ok(bytes),
             Value::Varint(_) | Value::Fixed => Err(Malformed),
@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
     }
 
     /// UTF-8.
-    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+    pub(in crate::centrifugo) fn text(self) -> Result<&'a str, Malformed> {
         str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
 }

@@ -21,8 +21,10 @@ fn accept(head: &str) -> String {
                 ref message,
                 content_type,
                 terms,
+                is_binary,
                 is_one_way,
             } = emulated;
+            assert_eq!(is_binary, content_type == "application/octet-stream");
             assert!(!is_one_way, "its client sends more");
             let number = terms.number;
             format!("{} {content_type} {number} {message:?}", emulated.method())
@@ -35,6 +37,23 @@ fn accept(head: &str) -> String {
 fn requests_for_streams_are_taken() {
     let get = |target: &str| accept(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert_eq!(get(HTTP_STREAM_PATH), "POST application/x-ndjson 1 None");
+    let with = |target: &str, kind: &str| {
+        accept(&format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n\r\n"
+        ))
+    };
+    let protobuf = "POST application/octet-stream 4 None";
+    assert_eq!(with(HTTP_STREAM_PATH, "application/octet-stream"), protobuf);
+    assert_eq!(
+        with(HTTP_STREAM_PATH, "Application/Octet-Stream; a=b"),
+        protobuf
+    );
+    assert_eq!(
+        get(&format!("{HTTP_STREAM_PATH}?format=protobuf")),
+        protobuf
+    );
+    let json = "POST application/x-ndjson 1 None";
+    assert_eq!(with(HTTP_STREAM_PATH, "application/json"), json);
     assert_eq!(get(EMULATION_PATH), "Relay");
     assert_eq!(
         get(&format!(
@@ -147,5 +166,5 @@ fn a_stream_subscribes_in_its_own_form_and_is_handed_over() {
 #[test]
 fn what_a_request_says_is_read() {
     let said = emulation::parse(br#"{"session":"s","node":"n","data":"{}"}"#).expect("it is one");
-    assert_eq!((said.session(), said.data()), ("s", "{}"));
+    assert_eq!((said.session(), said.message()), ("s", Message::Text("{}")));
 }
