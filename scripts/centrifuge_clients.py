@@ -35,6 +35,7 @@ SECRET = b"a-secret-of-thirty-two-bytes-or-more"
 API_KEY = "test-api-key"
 PORT, API_PORT = 8000, 8001
 SUITE_S = 240
+TEST_S = 40
 # By a beginning of the test's name: what there is not, and one that passes by itself (docs/results).
 WANTING = ["map: ", "TestServerSideSubscriptions."]
 
@@ -165,10 +166,14 @@ def run_python(directory, suite, python, is_protobuf):
     with open(copy, "w") as file:
         file.write(text)
     program = (
-        "import inspect, json, unittest\n"
+        "import inspect, json, signal, unittest\n"
+        "def give_up(*_): raise TimeoutError('it does not end')\n"
+        "signal.signal(signal.SIGALRM, give_up)\n"
         "class Result(unittest.TextTestResult):\n"
         "    said = {}\n"
-        "    def startTest(self, test): super().startTest(test); self.said[test.id()] = 'did not end'; note()\n"
+        "    def startTest(self, test):\n"
+        "        super().startTest(test); self.said[test.id()] = 'did not end'; note()\n"
+        f"        signal.alarm({TEST_S})\n"
         "    def addSuccess(self, test): super().addSuccess(test); self.said[test.id()] = ''; note()\n"
         "    def addFailure(self, test, error): super().addFailure(test, error); self.said[test.id()] = self.failures[-1][1]\n"
         "    def addError(self, test, error): super().addError(test, error); self.said[test.id()] = self.errors[-1][1]\n"
