@@ -370,9 +370,9 @@ fn what_the_client_sends_on_its_stream_is_dropped(backend: Backend) -> Checked {
     Ok(())
 }
 
-/// All lengths, whose first bytes look like those of any frame.
+/// All lengths, whose first bytes look like those of any frame; a stream has no fragments.
 fn a_stream_speaks_protobuf(backend: Backend) -> Checked {
-    let server = start(backend);
+    let server = TestServer::with(backend, 3, |settings| settings.limits.fragment_bytes = 100);
     let mut client = Client::connect(server.address())?;
     let bytes = "application/octet-stream";
     let first = commands(r#"{"id":1,"connect":{}}"#);
