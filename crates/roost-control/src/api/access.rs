@@ -337,6 +337,7 @@ mod tests {
                     &[("authorization", "Bearer third")],
                     &[("authorization", "Bearer")],
                     &[("authorization", "Basic first")],
+                    &[("authorization", "Digest first")],
                     &[("authorization", "first")],
                     &[("x-api-key", "")],
                     &[("x-api-key", "first ")],
@@ -358,5 +359,39 @@ mod tests {
         all.set(vec![key("new", "second", &["publish"])]);
         assert_eq!(name_of(&all.get(), &first), None);
         assert_ne!(all.get().tag_key, before.tag_key);
+    }
+
+    /// One that allowed more would open what the key's owner was not given.
+    #[test]
+    fn a_scope_allows_its_own_action_and_no_other() {
+        let actions = [
+            ("publish", Action::Publish("order:1")),
+            ("read", Action::Read),
+            ("disconnect", Action::Disconnect),
+            ("subscribe", Action::Subscribe("order:1")),
+            ("revoke", Action::Revoke),
+            ("refresh", Action::Refresh),
+            ("history", Action::History("order:1")),
+            ("presence", Action::Presence("order:1")),
+        ];
+        let words = actions.map(|(word, _)| word);
+        for scope in ApiScope::all() {
+            let word = scope.to_string();
+            assert!(words.contains(&word.as_str()), "{word} is missing here");
+        }
+        for word in words {
+            let mut scopes = vec![word.to_owned()];
+            for channels in ["order:*", "order:1"] {
+                let scope = format!("{word}:{channels}");
+                scopes.extend(ApiScope::parse(&scope).is_ok().then_some(scope));
+            }
+            for scope in scopes {
+                let caller = Caller::Key(Arc::new(key("one", "x", &[&scope])));
+                for (other, action) in actions {
+                    let is_allowed = decide(&caller, action).is_ok();
+                    assert_eq!(is_allowed, other == word, "{scope}: {action:?}");
+                }
+            }
+        }
     }
 }
