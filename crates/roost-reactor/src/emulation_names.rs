@@ -169,4 +169,23 @@ mod tests {
             assert_eq!(SessionName::parse(bad), None, "{bad:?}");
         }
     }
+
+    #[test]
+    fn an_answer_is_for_the_request_that_waits_and_for_no_later_one_of_its_slot() {
+        let waiting = |key| Waiting {
+            key,
+            minor_version: 1,
+            keep_alive: true,
+            origin: None,
+        };
+        let (before, after) = (ConnKey::new(3, 1), ConnKey::new(3, 2));
+        let mut relays = Relays::default();
+        relays.insert(waiting(before));
+        relays.forget(3);
+        assert!(relays.take(before).is_none(), "its connection has ended");
+        relays.insert(waiting(after));
+        assert!(relays.take(before).is_none(), "of another connection");
+        assert!(relays.take(after).is_some());
+        assert!(relays.take(after).is_none(), "it is answered once");
+    }
 }

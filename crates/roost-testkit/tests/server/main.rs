@@ -8,6 +8,7 @@ mod centrifugo_streams;
 mod channels;
 mod drain;
 mod echo;
+mod emulation;
 mod ends;
 mod entries;
 mod extras;
