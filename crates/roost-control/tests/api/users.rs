@@ -486,6 +486,7 @@ fn a_connection_is_subscribed_by_the_application() -> Checked {
         0,
         "once"
     );
+    assert_eq!(server.count("subscriptions_served_total"), 1);
     api.post("/v1/publish", r#"{"channel": "c", "data": {"n": 1}}"#);
     let Message::Text(heard) = client.receive()? else {
         return Err(Failure::new("no text".to_owned()).into());
@@ -497,5 +498,81 @@ fn a_connection_is_subscribed_by_the_application() -> Checked {
         r#"{"channel": "c", "user": "alice"}"#,
     );
     denied.problem(403, "forbidden");
+    Ok(())
+}
+
+/// The next block of an event stream: its name and its data.
+fn block(stream: &mut Client) -> Result<(String, String), Failure> {
+    let (mut name, mut data) = (String::new(), String::new());
+    loop {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            line.extend(stream.read_exact(1)?);
+        }
+        let line = String::from_utf8_lossy(&line);
+        match line.trim_end().split_once(": ") {
+            Some(("event", one)) => name = one.to_owned(),
+            Some(("data", one)) => data = one.to_owned(),
+            Some(_) => {}
+            None if data.is_empty() => (), // a place, or a comment
+            None => return Ok((name, data)),
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_several_channels_is_told_which_one_has_ended() -> Checked {
+    let server = TestServer::with(Backend::Epoll, 2, |_| {});
+    let api = Api::of(server.shared());
+    let mut stream = Client::connect(server.address())?;
+    let request = Request::get("h", "/sse?channel=a&channel=b&channel=c");
+    stream.send(&request.bytes())?;
+    assert_eq!(stream.read_response()?.status, 200);
+    server.wait_for_count("subscriptions", |count| count == 3);
+    let headers = format!("X-API-Key: {KEY}\r\n");
+    let listed = api.request("GET", "/v1/connections", &headers, b"").json();
+    let name = listed["connections"][0]["connection"].clone();
+    // Others keep the channel: that it is gone says nothing of the stream.
+    let others: Result<Vec<Client>, Failure> = (0..6).map(|_| server.open("/raw/b")).collect();
+    let others = others?;
+    let ask = |what: &str, channel: &str| {
+        let json = json!({"channel": channel, "connection": name});
+        let answer = api.post(&format!("/v1/{what}"), &json.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()[format!("{what}d")]
+            .as_u64()
+            .expect("a number")
+    };
+    assert_eq!(
+        ask("subscribe", "d"),
+        0,
+        "a stream has what it has asked for"
+    );
+    for (ended, left) in [("b", 2), ("a", 1)] {
+        let left = left + others.len() as u64;
+        assert_eq!(ask("unsubscribe", ended), 1);
+        let reason = "The application has ended the subscription.";
+        let (event, data) = block(&mut stream)?;
+        let data: Value = serde_json::from_str(&data).expect("JSON");
+        assert_eq!(event, "roost.unsubscribed");
+        assert_eq!(data, json!({"channel": ended, "reason": reason}));
+        assert_eq!(ask("unsubscribe", ended), 0, "once");
+        server.wait_for_count("subscriptions", |count| count == left);
+        // Nothing of it comes any more, and the others go on.
+        for channel in [ended, "c"] {
+            let json = json!({"channel": channel, "text": channel});
+            assert_eq!(api.post("/v1/publish", &json.to_string()).status, 200);
+        }
+        assert_eq!(block(&mut stream)?, ("c".to_owned(), "c".to_owned()));
+    }
+    assert_eq!(ask("unsubscribe", "d"), 0);
+    // With its last channel the stream does not end: a client would come back for it.
+    assert_eq!(ask("unsubscribe", "c"), 1);
+    assert_eq!(block(&mut stream)?.0, "roost.unsubscribed");
+    server.wait_for_count("subscriptions", |count| count == 6);
+    assert_eq!(server.count("event_streams_open"), 1);
+    assert_eq!(server.count("subscriptions_ended_total"), 3);
+    drop(stream);
+    server.wait_for_count("event_streams_open", |open| open == 0);
     Ok(())
 }
