@@ -346,4 +346,107 @@ mod tests {
         }
         fs::remove_file(&path).expect("it is there");
     }
+
+    fn token(n: u8) -> Revoked {
+        Revoked::Token([n; 8])
+    }
+
+    /// A file of this name that has what is revoked here.
+    fn written(name: &str, max: usize, revoked: &[(Revoked, u64)]) -> PathBuf {
+        let path = path(name);
+        let _ = fs::remove_file(&path);
+        let (file, _) = RevocationFile::open(path.clone(), max);
+        for (one, expire_at) in revoked {
+            file.keep(one, *expire_at);
+        }
+        file.finish(WAIT);
+        path
+    }
+
+    fn tokens(path: &Path) -> Vec<Revoked> {
+        let (_, read) = RevocationFile::open(path.to_owned(), 1_000);
+        let read = read.expect("it can be read").into_iter();
+        let mut tokens: Vec<Revoked> = read.map(|one| one.revoked).collect();
+        tokens.sort_by_key(|one| format!("{one:?}"));
+        tokens
+    }
+
+    #[test]
+    fn at_the_end_of_the_process_the_last_one_is_in_the_file() {
+        let ends = unix_secs() + 100;
+        let all: Vec<Revoked> = (0..200).map(token).collect();
+        let revoked: Vec<_> = all.iter().map(|one| (one.clone(), ends)).collect();
+        let path = written("last", 1_000, &revoked);
+        assert_eq!(tokens(&path).len(), 200);
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).expect("it is there"));
+        assert_eq!(mode & 0o777, 0o600, "it says who has an account");
+        fs::remove_file(&path).expect("it is there");
+    }
+
+    #[test]
+    fn no_more_are_kept_than_may_be_and_one_that_has_ended_makes_room() {
+        let path = path("bound");
+        let _ = fs::remove_file(&path);
+        let (file, _) = RevocationFile::open(path.clone(), 2);
+        file.lock().is_writing = true; // so that what has ended is forgotten here alone
+        let now = unix_secs();
+        let kept = || {
+            let mut kept: Vec<Key> = file.lock().kept.keys().cloned().collect();
+            kept.sort_by_key(|key| format!("{key:?}"));
+            kept
+        };
+        file.keep(&token(1), now);
+        file.keep(&token(2), now + 100);
+        file.keep(&token(3), now + 100);
+        let both = [Key::Token([2; 8]), Key::Token([3; 8])];
+        assert_eq!(kept(), both, "the first one has ended");
+        file.keep(&token(4), now + 100);
+        assert_eq!(kept(), both);
+        file.keep(&token(3), now + 200);
+        let ends = file.lock().kept[&Key::Token([3; 8])].expire_at;
+        assert_eq!(ends, now + 200, "one that is known needs no room");
+    }
+
+    /// What was revoked under a higher limit is not forgotten, and takes the room of no more than there were.
+    #[test]
+    fn a_lower_limit_forgets_nothing() {
+        let now = unix_secs();
+        let revoked = [1, 2, 3].map(|n| (token(n), now + 100));
+        let path = written("lower", 10, &revoked);
+        let (file, read) = RevocationFile::open(path.clone(), 1);
+        assert_eq!(read.expect("it can be read").len(), 3);
+        file.keep(&token(4), now + 100);
+        if let Some(ends) = file.lock().kept.get_mut(&Key::Token([1; 8])) {
+            ends.expire_at = now;
+        }
+        file.keep(&token(5), now + 100);
+        file.finish(WAIT);
+        assert_eq!(tokens(&path), [2, 3, 5].map(token));
+        fs::remove_file(&path).expect("it is there");
+    }
+
+    #[test]
+    fn what_has_ended_since_it_was_written_is_left_out() {
+        let path = path("ended");
+        let lines =
+            [1, unix_secs() + 100].map(|at| format!(r#"{{"user":"u{at}","expire_at":{at}}}"#));
+        let text = format!(r#"{{"version":1,"revocations":[{}]}}"#, lines.join(","));
+        fs::write(&path, text).expect("a file");
+        assert_eq!(tokens(&path).len(), 1);
+        fs::remove_file(&path).expect("it is there");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_written_over() {
+        let path = path("kept-damage");
+        fs::write(&path, "{").expect("a file");
+        let (file, read) = RevocationFile::open(path.clone(), 10);
+        assert!(read.is_err());
+        file.keep(&token(1), unix_secs() + 100);
+        file.finish(WAIT);
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "{");
+        fs::remove_file(&path).expect("it is there");
+    }
+
+    const WAIT: Duration = Duration::from_secs(60);
 }
