@@ -461,4 +461,17 @@ mod tests {
         }
         assert!(!EventKinds::default().is_some());
     }
+
+    /// A control thread that stands still holds up no stop.
+    #[test]
+    fn an_end_waits_a_second_for_what_is_left_to_be_taken_and_no_longer() {
+        let mut journal = Journal::new(&Events::default());
+        assert!(!journal.holds_up_end(7), "nothing is left");
+        let mut journal = Journal::new(&Events::default());
+        journal.push(event());
+        for now in [7, 8, 7 + END_WAIT_TICKS - 1] {
+            assert!(journal.holds_up_end(now), "{now}");
+        }
+        assert!(!journal.holds_up_end(7 + END_WAIT_TICKS));
+    }
 }
