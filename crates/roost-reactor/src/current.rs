@@ -76,3 +76,30 @@ impl Current {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rates that a reload does not change go on where they stand: it gives no client its burst anew.
+    #[test]
+    fn what_was_taken_of_a_rate_that_stays_the_same_is_taken_still() {
+        let mut settings = Settings::for_tests();
+        settings.limits.connects_per_address_per_second_max = 1;
+        settings.limits.client_burst_ms = 1_000;
+        settings.channels.default.publish_messages_per_second_max = 1;
+        let address = std::net::IpAddr::from([10, 0, 0, 1]);
+        let before = Current::new(settings.clone());
+        while before.connects.take(address, 0).is_ok() {}
+        while before.inflow.try_take(0, 1, 0).is_ok() {}
+        settings.limits.message_bytes_max += 1;
+        let same = before.next(settings.clone());
+        assert!(same.connects.take(address, 0).is_err());
+        assert!(same.inflow.try_take(0, 1, 0).is_err());
+        settings.limits.connects_per_address_per_second_max = 2;
+        settings.channels.default.publish_messages_per_second_max = 2;
+        let other = same.next(settings);
+        assert!(other.connects.take(address, 0).is_ok());
+        assert!(other.inflow.try_take(0, 1, 0).is_ok());
+    }
+}
