@@ -11,12 +11,11 @@ use std::ops::Range;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_reactor::{ChannelPolicy, Settings, policy_for_tests};
-use roost_wire::frame::append_masked_frame;
-use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
-use roost_wire::{Inbound, Input, Limits, Message, Opcode, Role};
+use roost_wire::{Message, Opcode};
 use serde_json::{Value, json};
 
 use super::clients::{Act, Client, Clients, Socket, Way};
+use super::web_socket::{Pending, Speaker, WebSocket, receive};
 
 /// The namespace of what they retain. How many there are.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -52,16 +51,11 @@ pub(super) struct Asker {
     index: usize,
     /// 0 or 1; all are in 0 where no realm is apart.
     realm: usize,
-    is_open: bool,
     socket: Socket,
-    key: String,
-    scanner: HeadScanner,
-    head: Vec<u8>,
-    inbound: Inbound,
+    web_socket: WebSocket,
     /// The session's number, once it is welcomed.
     id: u64,
-    requests: u64,
-    open: BTreeMap<u64, Asked>,
+    open: Pending<Asked>,
     /// Confirmed, and not being ended.
     registrations: BTreeMap<u64, String>,
     subscriptions: BTreeMap<u64, u64>,
@@ -156,61 +150,53 @@ impl Client for Asker {
     }
 
     fn send_request(&mut self) {
-        let request = ClientRequest {
-            host: "roost.test",
-            target: "/wamp",
-            key: &self.key,
-            protocols: &["wamp.2.json"],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.socket.outgoing);
+        let out = &mut self.socket.outgoing;
+        self.web_socket.write_request("/wamp", out);
     }
 
     fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.socket.is_over {
-            return;
-        }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.socket.is_over = true; // the server has no room
-            return;
-        }
-        if let Err(error) = parse_response(head, &self.key, &["wamp.2.json"]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
+        receive(self, bytes);
+    }
+}
+
+impl Speaker for Asker {
+    fn web_socket_mut(&mut self) -> &mut WebSocket {
+        &mut self.web_socket
+    }
+
+    fn handle_open(&mut self) {
         let realm = ["realm1", "apart"][self.realm];
         let roles = json!({"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}});
         self.say(&json!([1, realm, {"roles": roles}]));
-        self.handle_frames(rest);
+    }
+
+    fn handle_message(&mut self, message: Message<'_>) {
+        match message {
+            Message::Ping(payload) => self.send_frame(Opcode::Pong, payload),
+            Message::Text(text) => match serde_json::from_str(text) {
+                Ok(Value::Array(message)) => self.handle(&message),
+                _ => self.fail(format!("no WAMP message: {text}")),
+            },
+            Message::Close(..) => self.answer_close(),
+            Message::Binary(_) => self.fail("binary on wamp.2.json".to_owned()),
+            Message::Pong(_) => {}
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
     }
 }
 
 impl Asker {
     fn new(index: usize, realm: usize) -> Asker {
-        let mut nonce = [9; 16];
-        nonce[0] = index as u8;
         Asker {
             index,
             realm,
-            is_open: false,
             socket: Socket::default(),
-            key: encode_key(nonce),
-            scanner: HeadScanner::default(),
-            head: Vec::new(),
-            inbound: Inbound::new(Role::Client),
+            web_socket: WebSocket::new(9, index, &["wamp.2.json"]),
             id: 0,
-            requests: 0,
-            open: BTreeMap::new(),
+            open: Pending::default(),
             registrations: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             awaits_retained: None,
@@ -278,8 +264,8 @@ impl Asker {
             let asked = Asked::Retain(name, self.sent);
             return self.ask(asked, |request| json!([16, request, options, topic, args]));
         }
-        self.requests += 1;
-        self.say(&json!([16, self.requests, options, topic, args]));
+        let request = self.open.next_number();
+        self.say(&json!([16, request, options, topic, args]));
     }
 
     fn call(&mut self, which: u64) {
@@ -305,62 +291,12 @@ impl Asker {
     }
 
     fn ask(&mut self, asked: Asked, message: impl FnOnce(u64) -> Value) {
-        self.requests += 1;
-        self.open.insert(self.requests, asked);
-        let message = message(self.requests);
-        self.say(&message);
+        let request = self.open.ask(asked);
+        self.say(&message(request));
     }
 
     fn say(&mut self, message: &Value) {
-        let text = message.to_string();
-        append_masked_frame(
-            &mut self.socket.outgoing,
-            Opcode::Text,
-            text.as_bytes(),
-            [1, 2, 3, 4],
-        );
-    }
-
-    fn handle_frames(&mut self, bytes: &mut [u8]) {
-        let limits = Limits {
-            frame_bytes_max: 1 << 20,
-            message_bytes_max: 1 << 20,
-        };
-        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
-        let mut input = Input::new(bytes);
-        loop {
-            match inbound.next(&mut input, &limits) {
-                Ok(Some(Message::Ping(payload))) => {
-                    append_masked_frame(
-                        &mut self.socket.outgoing,
-                        Opcode::Pong,
-                        payload,
-                        [1, 2, 3, 4],
-                    );
-                }
-                Ok(Some(Message::Text(text))) => match serde_json::from_str(text) {
-                    Ok(Value::Array(message)) => self.handle(&message),
-                    _ => self.fail(format!("no WAMP message: {text}")),
-                },
-                Ok(Some(Message::Close(..))) => {
-                    let code = 1000_u16.to_be_bytes();
-                    append_masked_frame(
-                        &mut self.socket.outgoing,
-                        Opcode::Close,
-                        &code,
-                        [1, 2, 3, 4],
-                    );
-                    self.socket.is_over = true;
-                }
-                Ok(Some(Message::Binary(_))) => self.fail("binary on wamp.2.json".to_owned()),
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    return self.fail(format!("the server broke the protocol: {error:?}"));
-                }
-            }
-        }
-        self.inbound = inbound;
+        self.send_frame(Opcode::Text, message.to_string().as_bytes());
     }
 
     fn handle(&mut self, message: &[Value]) {
@@ -373,12 +309,12 @@ impl Asker {
             }
             3 | 6 => self.socket.is_over = true, // it says why in its close
             36 => self.handle_event(message, awaited),
-            8 => match self.open.remove(&number(2)) {
+            8 => match self.open.take(number(2)) {
                 Some(asked) => self.handle_error(&asked, message),
                 None => self.fail(format!("an error for nothing: {message:?}")),
             },
             68 => {} // a call of another client's: it is not answered
-            _ => match self.open.remove(&number(1)) {
+            _ => match self.open.take(number(1)) {
                 Some(asked) => self.handle_answer(number(1), asked, message),
                 None => self.fail(format!("an answer to nothing: {message:?}")),
             },
@@ -413,8 +349,8 @@ impl Asker {
 
     /// Whether the subscription of this number is to be ended by a request behind that one.
     fn ends_behind(&self, request: u64, number: u64) -> bool {
-        let mut behind = self.open.range(request..);
-        behind.any(|(_, asked)| *asked == Asked::Unsubscribe(number))
+        let mut behind = self.open.since(request);
+        behind.any(|asked| *asked == Asked::Unsubscribe(number))
     }
 
     /// What the session has had all the time is there.
@@ -500,10 +436,6 @@ impl Asker {
         if part(1) != name || args[4] != true || is_old {
             self.fail(format!("behind {newest} of topic {name}: {message:?}"));
         }
-    }
-
-    fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(what);
     }
 }
 

@@ -91,6 +91,7 @@ mod starts;
 mod strangers;
 mod subscriptions;
 mod users;
+mod web_socket;
 
 use std::fmt;
 use std::net::SocketAddr;

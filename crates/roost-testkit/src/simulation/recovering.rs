@@ -18,11 +18,12 @@ use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Position;
 use roost_reactor::{ChannelPolicy, Settings, SlowConsumer, policy_for_tests};
 use roost_wire::Opcode;
-use roost_wire::frame::{append_masked_frame, split_frame};
+use roost_wire::frame::split_frame;
 
 use super::recovering_client::{Client, Published, Seen, Told};
 use super::recovering_sockets::{REQUEST, Socket};
 use super::recovering_streams::{SeenOf, Several};
+use super::web_socket::append_frame;
 
 /// A namespace for them; returns how many connections they have at once.
 pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
@@ -241,7 +242,7 @@ impl Recovering {
                     *sent += 1;
                     let filler = "\n".repeat(self.rng.below(3) as usize);
                     let text = format!("{index}.{sent}{filler}");
-                    append_masked_frame(&mut bytes, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+                    append_frame(&mut bytes, Opcode::Text, text.as_bytes());
                 }
                 if !bytes.is_empty() {
                     peer.is_sending = self.driver.send_copy(key, &bytes) == SendStatus::Pending;
@@ -418,7 +419,7 @@ impl Peer {
                         return Ok(false);
                     }
                     if header.opcode == Opcode::Ping {
-                        append_masked_frame(&mut self.pongs, Opcode::Pong, payload, [1, 2, 3, 4]);
+                        append_frame(&mut self.pongs, Opcode::Pong, payload);
                     }
                     let used = self.unread.len() - rest.len();
                     self.unread.drain(..used);

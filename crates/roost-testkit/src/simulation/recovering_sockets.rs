@@ -2,10 +2,11 @@
 
 use roost_reactor::Position;
 use roost_wire::Opcode;
-use roost_wire::frame::{append_masked_frame, split_frame};
+use roost_wire::frame::split_frame;
 use serde_json::{Value, json};
 
 use super::recovering_client::{Client, Published, Seen, Told};
+use super::web_socket::append_frame;
 
 /// A connection of such a client.
 #[derive(Default)]
@@ -59,7 +60,7 @@ impl Socket {
         while let Some((header, payload, rest)) = split_frame(unread) {
             match header.opcode {
                 Opcode::Close => return Ok(false),
-                Opcode::Ping => append_masked_frame(out, Opcode::Pong, payload, MASK),
+                Opcode::Ping => append_frame(out, Opcode::Pong, payload),
                 Opcode::Text => {
                     let text = str::from_utf8(payload).map_err(|error| error.to_string())?;
                     for line in text.split('\n') {
@@ -165,7 +166,5 @@ fn next(
 }
 
 fn say(out: &mut Vec<u8>, line: &Value) {
-    append_masked_frame(out, Opcode::Text, line.to_string().as_bytes(), MASK);
+    append_frame(out, Opcode::Text, line.to_string().as_bytes());
 }
-
-const MASK: [u8; 4] = [1, 2, 3, 4];

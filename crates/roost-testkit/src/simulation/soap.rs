@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use roost_net::sim::{SimDriver, SimRng};
-use roost_wire::frame::append_masked_frame;
-use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
-use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
+use roost_wire::{CloseCode, Message, Opcode};
 
 use super::clients::{Act, Client, Clients, Socket, Way};
 use super::plan::Plan;
+use super::web_socket::{Speaker, WebSocket, receive};
 
 /// All of them.
 pub(super) type SoapPeers = Clients<SoapPeer>;
@@ -23,12 +22,8 @@ pub(super) struct SoapPeer {
     index: usize,
     /// The path's channel: of SOAP's own, or of the raw and WAMP peers.
     joined: String,
-    is_open: bool,
     socket: Socket,
-    key: String,
-    scanner: HeadScanner,
-    head: Vec<u8>,
-    inbound: Inbound,
+    web_socket: WebSocket,
     sent: u64,
     /// Requests without an answer.
     open: BTreeSet<u64>,
@@ -66,7 +61,7 @@ impl Clients<SoapPeer> {
             }
             answered += peer.answered;
             received += peer.received;
-            if !plan.reliable || peer.socket.is_over || !peer.is_open {
+            if !plan.reliable || peer.socket.is_over || !peer.web_socket.is_open() {
                 continue;
             }
             if !peer.open.is_empty() {
@@ -90,7 +85,7 @@ impl Client for SoapPeer {
     }
 
     fn act(&mut self, rng: &mut SimRng) -> Act {
-        if !self.is_open {
+        if !self.web_socket.is_open() {
             return Act::Wait;
         }
         match rng.below(100) {
@@ -103,46 +98,41 @@ impl Client for SoapPeer {
     }
 
     fn send_request(&mut self) {
-        let request = ClientRequest {
-            host: "roost.test",
-            target: &format!("/soap/{}", self.joined),
-            key: &self.key,
-            protocols: &["soap"],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.socket.outgoing);
+        let target = format!("/soap/{}", self.joined);
+        let out = &mut self.socket.outgoing;
+        self.web_socket.write_request(&target, out);
     }
 
     fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.socket.is_over {
-            return;
+        receive(self, bytes);
+    }
+}
+
+impl Speaker for SoapPeer {
+    fn web_socket_mut(&mut self) -> &mut WebSocket {
+        &mut self.web_socket
+    }
+
+    fn handle_message(&mut self, message: Message<'_>) {
+        match message {
+            Message::Ping(payload) => self.send_frame(Opcode::Pong, payload),
+            Message::Close(code, reason) => self.handle_close(code, reason),
+            Message::Text(text) => self.handle_envelope(text),
+            Message::Binary(bytes) => match str::from_utf8(bytes) {
+                Ok(text) => self.handle_envelope(text),
+                Err(_) => self.fail("an envelope is not UTF-8".to_owned()),
+            },
+            Message::Pong(_) => {}
         }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.socket.is_over = true; // the server has no room
-            return;
-        }
-        if let Err(error) = parse_response(head, &self.key, &["soap"]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
-        self.handle_frames(rest);
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
     }
 }
 
 impl SoapPeer {
     fn new(index: usize) -> SoapPeer {
-        let mut nonce = [7; 16];
-        nonce[0] = index as u8;
         let joined = match index % 3 {
             2 => Plan::name_of(0),
             channel => format!("urn:sim:{channel}"),
@@ -150,12 +140,8 @@ impl SoapPeer {
         SoapPeer {
             index,
             joined,
-            is_open: false,
             socket: Socket::default(),
-            key: encode_key(nonce),
-            scanner: HeadScanner::default(),
-            head: Vec::new(),
-            inbound: Inbound::new(Role::Client),
+            web_socket: WebSocket::new(7, index, &["soap"]),
             sent: 0,
             open: BTreeSet::new(),
             answered: 0,
@@ -207,37 +193,7 @@ impl SoapPeer {
             0 => Opcode::Text,
             _ => Opcode::Binary,
         };
-        self.frame(opcode, text.as_bytes());
-    }
-
-    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        append_masked_frame(&mut self.socket.outgoing, opcode, payload, [1, 2, 3, 4]);
-    }
-
-    fn handle_frames(&mut self, bytes: &mut [u8]) {
-        let limits = Limits {
-            frame_bytes_max: 1 << 20,
-            message_bytes_max: 1 << 20,
-        };
-        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
-        let mut input = Input::new(bytes);
-        loop {
-            match inbound.next(&mut input, &limits) {
-                Ok(Some(Message::Ping(payload))) => self.frame(Opcode::Pong, payload),
-                Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
-                Ok(Some(Message::Text(text))) => self.handle_envelope(text),
-                Ok(Some(Message::Binary(bytes))) => match str::from_utf8(bytes) {
-                    Ok(text) => self.handle_envelope(text),
-                    Err(_) => self.fail("an envelope is not UTF-8".to_owned()),
-                },
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    return self.fail(format!("the server broke the protocol: {error:?}"));
-                }
-            }
-        }
-        self.inbound = inbound;
+        self.send_frame(opcode, text.as_bytes());
     }
 
     fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
@@ -245,8 +201,7 @@ impl SoapPeer {
         if !matches!(code.map(CloseCode::get), Some(1001 | 1013)) {
             self.fail(format!("closed with {code:?} {reason:?}"));
         }
-        self.frame(Opcode::Close, &1000_u16.to_be_bytes());
-        self.socket.is_over = true;
+        self.answer_close();
     }
 
     fn handle_envelope(&mut self, text: &str) {
@@ -285,10 +240,6 @@ impl SoapPeer {
             return self.fail(format!("{number} of {publisher} behind {before}"));
         }
         self.received += 1;
-    }
-
-    fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(what);
     }
 }
 
