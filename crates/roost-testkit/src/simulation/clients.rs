@@ -16,6 +16,10 @@ pub(super) struct Socket {
     pub(super) outgoing: Vec<u8>,
     /// Its connection has ended, or is ending.
     pub(super) is_over: bool,
+    /// Since when.
+    pub(super) over_at: Option<u64>,
+    /// The time of what is done now.
+    pub(super) now: u64,
     in_flight: bool,
     is_held: bool,
 }
@@ -88,6 +92,10 @@ impl<C: Client> Clients<C> {
         self.way.driver.is_due()
     }
 
+    pub(super) fn now(&self) -> u64 {
+        self.way.driver.now()
+    }
+
     /// All of them vanish.
     pub(super) fn abort_all(&mut self) {
         self.agenda.clear();
@@ -97,6 +105,10 @@ impl<C: Client> Clients<C> {
     }
 
     pub(super) fn run_once(&mut self) {
+        let now = self.way.driver.now();
+        for client in &mut self.all {
+            client.socket_mut().now = now;
+        }
         let mut changed = Vec::new();
         while let Some(event) = self.way.driver.next_event() {
             let index = match event {
@@ -129,7 +141,6 @@ impl<C: Client> Clients<C> {
         for index in changed {
             self.flush(index);
         }
-        let now = self.way.driver.now();
         while let Some(&Reverse((at, index))) = self.agenda.peek()
             && at <= now
         {
@@ -138,6 +149,12 @@ impl<C: Client> Clients<C> {
             let next = now + self.rng.between(PAUSE_NS_MIN, self.way.pause_ns_max);
             if next < self.end_ns && !self.all[index].socket().is_over {
                 self.agenda.push(Reverse((next, index)));
+            }
+        }
+        for client in &mut self.all {
+            let socket = client.socket_mut();
+            if socket.is_over {
+                socket.over_at.get_or_insert(now);
             }
         }
         let next = self.agenda.peek().map(|Reverse((at, _))| *at);

@@ -6,49 +6,28 @@
 //! members; of members, all that came before are in the answer, each is told once as come and once as gone,
 //! behind what was answered, and in the end those are known that are there, and elsewhere how many.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use roost_auth::PusherApp;
 use roost_dialect::pusher::Kind;
 use roost_net::sim::{SimDriver, SimRng};
-use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
-use roost_wire::frame::append_masked_frame;
-use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
-use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
+use roost_wire::{CloseCode, Message, Opcode};
 use serde_json::{Value, json};
 
+use super::clients::{Act, Client, Clients, Socket, Way};
 use super::plan::Plan;
 use super::pusher_app::app;
+use super::web_socket::{Speaker, WebSocket, receive};
 
-/// All of them, on one simulated driver.
-pub(super) struct PusherPeers {
-    driver: SimDriver,
-    address: SocketAddr,
-    peers: Vec<PusherPeer>,
-    rng: SimRng,
-    /// When which peer goes on.
-    agenda: BinaryHeap<Reverse<(u64, usize)>>,
-    end_ns: u64,
-}
+/// All of them.
+pub(super) type PusherPeers = Clients<PusherPeer>;
 
-struct PusherPeer {
+pub(super) struct PusherPeer {
     index: usize,
     app: PusherApp,
-    is_open: bool,
-    /// Its connection has ended, or is ending.
-    is_over: bool,
-    /// Since when.
-    over_at: Option<u64>,
-    key: String,
-    scanner: HeadScanner,
-    head: Vec<u8>,
-    inbound: Inbound,
-    outgoing: Vec<u8>,
-    in_flight: bool,
-    holds_socket: bool,
+    socket: Socket,
+    web_socket: WebSocket,
     /// Of the connection, once it is established.
     socket_id: Option<String>,
     channels: BTreeMap<&'static str, State>,
@@ -59,8 +38,6 @@ struct PusherPeer {
     published: u64,
     answered: u64,
     received: u64,
-    /// The time of what is done now.
-    now: u64,
     /// When it has asked for a channel, and since when it knows that it is in it.
     asked_at: BTreeMap<&'static str, u64>,
     active_since: BTreeMap<&'static str, u64>,
@@ -82,40 +59,16 @@ enum State {
     Active(BTreeSet<String>),
 }
 
-impl PusherPeers {
-    pub(super) fn new(
-        plan: &Plan,
-        driver: SimDriver,
-        address: SocketAddr,
-        mut rng: SimRng,
-    ) -> PusherPeers {
-        let mut agenda = BinaryHeap::new();
-        let length = plan.end_ns - plan.start_ns;
-        for index in 0..plan.pusher_peers {
-            agenda.push(Reverse((plan.start_ns + rng.below(length / 3), index)));
-        }
-        let mut peers = PusherPeers {
+impl Clients<PusherPeer> {
+    pub(super) fn new(plan: &Plan, driver: SimDriver, to: SocketAddr, rng: SimRng) -> PusherPeers {
+        let way = Way {
             driver,
-            address,
-            peers: (0..plan.pusher_peers).map(PusherPeer::new).collect(),
-            rng,
-            agenda,
-            end_ns: plan.end_ns,
+            to,
+            from: ([10, 0, 6, 1], PORT_FIRST),
+            pause_ns_max: 400_000_000,
         };
-        peers.run_once(); // the driver must know the next due time
-        peers
-    }
-
-    pub(super) fn is_due(&self) -> bool {
-        self.driver.is_due()
-    }
-
-    /// All of them vanish.
-    pub(super) fn abort_all(&mut self) {
-        self.agenda.clear();
-        for index in 0..self.peers.len() {
-            self.close(index);
-        }
+        let peers = (0..plan.pusher_peers).map(PusherPeer::new).collect();
+        Clients::begin(way, peers, plan.start_ns..plan.end_ns, rng)
     }
 
     /// How many subscriptions were answered, and how many events received.
@@ -124,7 +77,7 @@ impl PusherPeers {
     /// What came and was not expected, or is missing on a connection that works.
     pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
         let (mut answered, mut received) = (0, 0);
-        for peer in &self.peers {
+        for peer in self.all() {
             let err = |what: &str| Err(format!("Pusher peer {}: {what}", peer.index));
             if let Some(failure) = &peer.failure {
                 return err(failure);
@@ -138,7 +91,7 @@ impl PusherPeers {
                     return err(&format!("{missing:?} came before it to {channel}"));
                 }
             }
-            if !plan.reliable || peer.is_over {
+            if !plan.reliable || peer.socket.is_over {
                 continue;
             }
             for (&channel, state) in &peer.channels {
@@ -168,29 +121,30 @@ impl PusherPeers {
     }
 
     fn count_in(&self, channel: &str) -> u64 {
-        let here = self.peers.iter().filter(|peer| !peer.is_over);
+        let here = self.all().iter().filter(|peer| !peer.socket.is_over);
         here.filter(|peer| peer.channels.contains_key(channel))
             .count() as u64
     }
 
     /// Connections there that have ended, of which others may not have been told yet.
     fn count_just_left(&self, channel: &str) -> u64 {
-        let now = self.driver.now();
-        let is_just_over = |peer: &&PusherPeer| peer.over_at.is_some_and(|at| at + TOLD_NS > now);
-        let left = self.peers.iter().filter(is_just_over);
+        let now = self.now();
+        let is_just_over =
+            |peer: &&PusherPeer| peer.socket.over_at.is_some_and(|at| at + TOLD_NS > now);
+        let left = self.all().iter().filter(is_just_over);
         left.filter(|peer| peer.channels.contains_key(channel))
             .count() as u64
     }
 
     fn users_in(&self, channel: &str) -> BTreeSet<String> {
-        let here = self.peers.iter().filter(|peer| !peer.is_over);
+        let here = self.all().iter().filter(|peer| !peer.socket.is_over);
         let here = here.filter(|peer| matches!(peer.channels.get(channel), Some(State::Active(_))));
         here.map(PusherPeer::user).collect()
     }
 
     /// The users that knew at a time that they were in a channel, and have been ever since.
     fn users_since(&self, channel: &str, at: u64) -> BTreeSet<String> {
-        let here = self.peers.iter().filter(|peer| !peer.is_over);
+        let here = self.all().iter().filter(|peer| !peer.socket.is_over);
         let here = here.filter(|peer| {
             peer.active_since
                 .get(channel)
@@ -201,137 +155,72 @@ impl PusherPeers {
 
     /// Whether a connection of the user has ended, and others may not have been told yet.
     fn has_just_left(&self, user: &str) -> bool {
-        let now = self.driver.now();
-        let mut theirs = self.peers.iter().filter(|peer| peer.user() == user);
-        theirs.any(|peer| peer.over_at.is_some_and(|at| at + TOLD_NS > now))
+        let now = self.now();
+        let mut theirs = self.all().iter().filter(|peer| peer.user() == user);
+        theirs.any(|peer| peer.socket.over_at.is_some_and(|at| at + TOLD_NS > now))
+    }
+}
+
+impl Client for PusherPeer {
+    fn socket(&self) -> &Socket {
+        &self.socket
     }
 
-    pub(super) fn run_once(&mut self) {
-        let mut changed = Vec::new();
-        let now = self.driver.now();
-        while let Some(event) = self.driver.next_event() {
-            let index = match event {
-                Event::Connected(key) => {
-                    self.peers[index_of(key)].send_request();
-                    index_of(key)
-                }
-                Event::Sent(key) => {
-                    self.peers[index_of(key)].in_flight = false;
-                    index_of(key)
-                }
-                Event::Bytes(key, bytes) => {
-                    self.peers[index_of(key)].now = now;
-                    self.peers[index_of(key)].handle_bytes(bytes);
-                    index_of(key)
-                }
-                Event::ReadClosed(key) => {
-                    self.peers[index_of(key)].is_over = true;
-                    index_of(key)
-                }
-                Event::Closed(key, _) => {
-                    let peer = &mut self.peers[index_of(key)];
-                    peer.is_over = true;
-                    peer.holds_socket = false;
-                    continue;
-                }
-                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
-            };
-            changed.push(index);
-        }
-        for index in changed {
-            self.flush(index);
-        }
-        let now = self.driver.now();
-        while let Some(&Reverse((at, index))) = self.agenda.peek()
-            && at <= now
-        {
-            self.agenda.pop();
-            self.go_on(index);
-            let next = now + self.rng.between(20_000_000, 400_000_000);
-            if next < self.end_ns && !self.peers[index].is_over {
-                self.agenda.push(Reverse((next, index)));
-            }
-        }
-        for peer in self.peers.iter_mut().filter(|peer| peer.is_over) {
-            peer.over_at.get_or_insert(now);
-        }
-        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
-        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now)));
-        let waited = self.driver.wait(timeout);
-        waited.expect("a simulated wait does not fail");
+    fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
-    /// Dials, or does something.
-    fn go_on(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        if peer.is_over {
-            return;
+    fn act(&mut self, rng: &mut SimRng) -> Act {
+        if self.socket_id.is_none() {
+            return Act::Wait;
         }
-        if !peer.holds_socket {
-            let port = PORT_FIRST + index as u16;
-            let options = ConnectOptions {
-                addr: self.address,
-                local: Some(SocketAddr::from(([10, 0, 6, 1], port))),
-            };
-            peer.holds_socket = self.driver.connect(key_of(index), &options).is_ok();
-            peer.is_over = !peer.holds_socket;
-            return;
+        if rng.per_mille(20) {
+            return Act::Close;
         }
-        if peer.socket_id.is_none() {
-            return;
+        for _ in 0..rng.between(1, 4) {
+            self.say_something(rng);
         }
-        if self.rng.per_mille(20) {
-            return self.close(index);
-        }
-        peer.now = self.driver.now();
-        for _ in 0..self.rng.between(1, 4) {
-            peer.act(&mut self.rng);
-        }
-        self.flush(index);
+        Act::Send
     }
 
-    fn close(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        peer.is_over = true;
-        if std::mem::take(&mut peer.holds_socket) {
-            self.driver.close(key_of(index), CloseMode::Abort);
+    fn send_request(&mut self) {
+        let out = &mut self.socket.outgoing;
+        self.web_socket
+            .write_request("/app/key?protocol=7&client=sim", out);
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        receive(self, bytes);
+    }
+}
+
+impl Speaker for PusherPeer {
+    fn web_socket_mut(&mut self) -> &mut WebSocket {
+        &mut self.web_socket
+    }
+
+    fn handle_message(&mut self, message: Message<'_>) {
+        match message {
+            Message::Close(code, reason) => self.handle_close(code, reason),
+            Message::Text(text) => self.handle_text(text),
+            Message::Ping(_) => self.fail("a WebSocket ping".to_owned()),
+            Message::Binary(_) => self.fail("a binary message".to_owned()),
+            Message::Pong(_) => {}
         }
     }
 
-    fn flush(&mut self, index: usize) {
-        let peer = &mut self.peers[index];
-        if peer.is_over && peer.outgoing.is_empty() {
-            return self.close(index);
-        }
-        if peer.in_flight || !peer.holds_socket || peer.outgoing.is_empty() {
-            return;
-        }
-        let bytes = std::mem::take(&mut peer.outgoing);
-        match self.driver.send_copy(key_of(index), &bytes) {
-            SendStatus::Done => {}
-            SendStatus::Pending => peer.in_flight = true,
-            SendStatus::Gone => peer.is_over = true,
-        }
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
     }
 }
 
 impl PusherPeer {
     fn new(index: usize) -> PusherPeer {
-        let mut nonce = [11; 16];
-        nonce[0] = index as u8;
         PusherPeer {
             index,
             app: app(),
-            is_open: false,
-            is_over: false,
-            over_at: None,
-            key: encode_key(nonce),
-            scanner: HeadScanner::default(),
-            head: Vec::new(),
-            inbound: Inbound::new(Role::Client),
-            outgoing: Vec::new(),
-            in_flight: false,
-            holds_socket: false,
+            socket: Socket::default(),
+            web_socket: WebSocket::new(11, index, &[]),
             socket_id: None,
             channels: BTreeMap::new(),
             leaving: BTreeMap::new(),
@@ -340,7 +229,6 @@ impl PusherPeer {
             published: 0,
             answered: 0,
             received: 0,
-            now: 0,
             asked_at: BTreeMap::new(),
             active_since: BTreeMap::new(),
             answers: Vec::new(),
@@ -355,20 +243,8 @@ impl PusherPeer {
         user_of(self.index as u64)
     }
 
-    fn send_request(&mut self) {
-        let request = ClientRequest {
-            host: "roost.test",
-            target: "/app/key?protocol=7&client=sim",
-            key: &self.key,
-            protocols: &[],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.outgoing);
-    }
-
     /// A message of any kind.
-    fn act(&mut self, rng: &mut SimRng) {
+    fn say_something(&mut self, rng: &mut SimRng) {
         let channel = CHANNELS[rng.below(CHANNELS.len() as u64) as usize];
         if self.leaving.contains_key(channel) {
             return;
@@ -410,7 +286,7 @@ impl PusherPeer {
         let auth = kind.is_private.then(|| format!("key:{signature}"));
         let is_good = is_good || !kind.is_private;
         self.channels.insert(channel, State::Asked(is_good));
-        self.asked_at.insert(channel, self.now);
+        self.asked_at.insert(channel, self.socket.now);
         let data = json!({"channel": channel, "auth": auth, "channel_data": data});
         self.send(&json!({"event": "pusher:subscribe", "data": data}));
     }
@@ -422,62 +298,11 @@ impl PusherPeer {
     }
 
     fn send(&mut self, message: &Value) {
-        self.frame(Opcode::Text, message.to_string().as_bytes());
-    }
-
-    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]);
-    }
-
-    fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.is_over {
-            return;
-        }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.is_over = true; // the server has no room
-            return;
-        }
-        if let Err(error) = parse_response(head, &self.key, &[]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
-        self.handle_frames(rest);
-    }
-
-    fn handle_frames(&mut self, bytes: &mut [u8]) {
-        let limits = Limits {
-            frame_bytes_max: 1 << 20,
-            message_bytes_max: 1 << 20,
-        };
-        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
-        let mut input = Input::new(bytes);
-        loop {
-            match inbound.next(&mut input, &limits) {
-                Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
-                Ok(Some(Message::Text(text))) => self.handle_message(text),
-                Ok(Some(Message::Ping(_))) => self.fail("a WebSocket ping".to_owned()),
-                Ok(Some(Message::Binary(_))) => self.fail("a binary message".to_owned()),
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    return self.fail(format!("the server broke the protocol: {error:?}"));
-                }
-            }
-        }
-        self.inbound = inbound;
+        self.send_frame(Opcode::Text, message.to_string().as_bytes());
     }
 
     fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
-        if self.is_over {
+        if self.socket.is_over {
             return;
         }
         let code = code.map_or(0, CloseCode::get);
@@ -485,12 +310,11 @@ impl PusherPeer {
         if !matches!(code, 1001 | 1013 | 4100 | 4200 | 4201) {
             self.fail(format!("closed with {code} {reason:?}"));
         }
-        self.frame(Opcode::Close, &1000_u16.to_be_bytes());
-        self.is_over = true;
+        self.answer_close();
     }
 
-    fn handle_message(&mut self, text: &str) {
-        if self.is_over {
+    fn handle_text(&mut self, text: &str) {
+        if self.socket.is_over {
             return;
         }
         let Ok(message) = serde_json::from_str::<Value>(text) else {
@@ -551,7 +375,7 @@ impl PusherPeer {
                     self.answers
                         .push((channel, self.asked_at[channel], users.clone()));
                 }
-                self.active_since.insert(channel, self.now);
+                self.active_since.insert(channel, self.socket.now);
                 *state = State::Active(users);
                 self.answered += 1;
             }
@@ -620,22 +444,10 @@ impl PusherPeer {
             false => Ok(()),
         }
     }
-
-    fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(what);
-    }
 }
 
 fn user_of(index: u64) -> String {
     format!("u{}", index % 3)
-}
-
-fn key_of(index: usize) -> ConnKey {
-    ConnKey::new(index as u32, 1)
-}
-
-fn index_of(key: ConnKey) -> usize {
-    key.slot() as usize
 }
 
 /// In so long those in a channel are told that one has left.
