@@ -3,36 +3,28 @@
 use std::collections::BTreeMap;
 
 use roost_net::sim::SimRng;
-use roost_wire::frame::append_masked_frame;
-use roost_wire::handshake::{ClientRequest, HeadScanner, encode_key, parse_response};
-use roost_wire::{CloseCode, Inbound, Input, Limits, Message, Opcode, Role};
+use roost_wire::{CloseCode, Message, Opcode};
 use serde_json::{Value, json};
 
 use super::centrifugo_streams::StreamClient;
+use super::clients::{Act, Client, Socket};
 use super::plan::Plan;
 use super::presence::{CHANNEL, Rules, Watch};
+use super::web_socket::{Pending, Speaker, WebSocket, append_frame, receive};
 use crate::centrifugo::{Encoding, commands, replies};
+
 
 pub(super) struct CentrifugoPeer {
     pub(super) index: usize,
     who: Who,
     /// The namespaces of [`super::guarded`] are there.
     has_guarded: bool,
-    pub(super) is_open: bool,
     pub(super) is_connected: bool,
-    /// Its connection has ended, or is ending.
-    pub(super) is_over: bool,
-    key: String,
-    scanner: HeadScanner,
-    head: Vec<u8>,
-    inbound: Inbound,
-    pub(super) outgoing: Vec<u8>,
-    pub(super) in_flight: bool,
-    pub(super) holds_socket: bool,
-    next_id: u32,
+    pub(super) socket: Socket,
+    web_socket: WebSocket,
     published: u64,
     /// Commands without an answer.
-    pub(super) open: BTreeMap<u32, Asked>,
+    pub(super) open: Pending<Asked>,
     /// The channels as the commands that were sent leave them.
     wanted: Vec<String>,
     /// Those that publications may come on: answered with success, and no answer to the end of it yet.
@@ -76,10 +68,110 @@ pub(super) enum Asked {
     Called,
 }
 
+impl Client for CentrifugoPeer {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    fn second_mut(&mut self) -> Option<&mut Socket> {
+        let stream = self.stream.as_mut().filter(|_| self.is_connected);
+        stream.map(|stream| &mut stream.sender)
+    }
+
+    fn act(&mut self, rng: &mut SimRng) -> Act {
+        if !self.is_connected {
+            return Act::Wait; // the token is being checked, or was refused
+        }
+        if rng.per_mille(20) {
+            return Act::Close;
+        }
+        let lines = rng.between(1, 5);
+        let lines: Vec<String> = (0..lines).map(|_| self.command(rng)).collect();
+        self.send_frame(Opcode::Text, lines.join("\n").as_bytes());
+        Act::Send
+    }
+
+    /// The handshake; of a stream with `connect` in it.
+    fn send_request(&mut self) {
+        if self.stream.is_none() {
+            return self
+                .web_socket
+                .write_request(self.encoding.target(), &mut self.socket.outgoing);
+        }
+        let commands = self.connect_commands();
+        if let Some(stream) = &self.stream {
+            self.socket.outgoing = stream.request(&commands);
+        }
+    }
+
+    fn handle_bytes(&mut self, bytes: &mut [u8]) {
+        match self.stream {
+            _ if self.socket.is_over => {}
+            None => receive(self, bytes),
+            Some(_) => self.handle_stream(bytes),
+        }
+    }
+
+    fn handle_second_bytes(&mut self, bytes: &[u8]) {
+        let answered = self.stream.as_mut().map(|stream| stream.answered(bytes));
+        match answered.unwrap_or(Ok(true)) {
+            Ok(is_taken) => self.socket.is_over |= !is_taken,
+            Err(error) => self.fail(error),
+        }
+    }
+}
+
+impl Speaker for CentrifugoPeer {
+    fn web_socket_mut(&mut self) -> &mut WebSocket {
+        &mut self.web_socket
+    }
+
+    /// `connect`, with a subscription behind it in the same message.
+    fn handle_open(&mut self) {
+        let commands = self.connect_commands();
+        self.send_frame(Opcode::Text, commands.as_bytes());
+    }
+
+    fn handle_message(&mut self, message: Message<'_>) {
+        match message {
+            Message::Ping(_) => self.fail("a WebSocket ping".to_owned()),
+            Message::Close(code, reason) => self.handle_close(code, reason),
+            Message::Text(text) if self.encoding == Encoding::Json => {
+                text.split('\n').for_each(|line| self.handle_line(line));
+            }
+            Message::Binary(bytes) if self.encoding == Encoding::Protobuf => match replies(bytes) {
+                Ok(all) => all.iter().for_each(|it| self.handle_line(&it.to_string())),
+                Err(why) => self.fail(format!("{why}: {bytes:?}")),
+            },
+            Message::Pong(_) => {}
+            other => self.fail(format!("in another encoding: {other:?}")),
+        }
+    }
+
+    fn send_frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        match &mut self.stream {
+            None if opcode == Opcode::Text && self.encoding == Encoding::Protobuf => {
+                let lines = str::from_utf8(payload).expect("commands are JSON");
+                let message = commands(lines);
+                append_frame(&mut self.socket.outgoing, Opcode::Binary, &message);
+            }
+            None => append_frame(&mut self.socket.outgoing, opcode, payload),
+            Some(_) if opcode == Opcode::Close => {} // it has none
+            Some(stream) => stream.say(payload),
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+}
+
 impl CentrifugoPeer {
     pub(super) fn new(index: usize, plan: &Plan) -> CentrifugoPeer {
-        let mut nonce = [9; 16];
-        nonce[0] = index as u8;
         let who = match (plan.settings.auth.is_on, index % 4) {
             (true, 1) => Who::Alice,
             (true, 2) => Who::Impostor,
@@ -90,19 +182,11 @@ impl CentrifugoPeer {
             index,
             who,
             has_guarded: plan.guarded > 0,
-            is_open: false,
             is_connected: false,
-            is_over: false,
-            key: encode_key(nonce),
-            scanner: HeadScanner::default(),
-            head: Vec::new(),
-            inbound: Inbound::new(Role::Client),
-            outgoing: Vec::new(),
-            in_flight: false,
-            holds_socket: false,
-            next_id: 1,
+            socket: Socket::default(),
+            web_socket: WebSocket::new(9, index, &[]),
             published: 0,
-            open: BTreeMap::new(),
+            open: Pending::default(),
             wanted: Vec::new(),
             active: Vec::new(),
             is_unsure: false,
@@ -120,38 +204,13 @@ impl CentrifugoPeer {
         }
     }
 
-    /// The handshake, and `connect` with a subscription behind it in the same message.
-    pub(super) fn send_request(&mut self) {
-        if self.stream.is_some() {
-            let commands = self.connect_commands();
-            if let Some(stream) = &self.stream {
-                self.outgoing = stream.request(&commands);
-            }
-            return;
-        }
-        let request = ClientRequest {
-            host: "roost.test",
-            target: self.encoding.target(),
-            key: &self.key,
-            protocols: &[],
-            extensions: None,
-            origin: None,
-        };
-        request.write(&mut self.outgoing);
-    }
-
-    fn send_connect(&mut self) {
-        let commands = self.connect_commands();
-        self.frame(Opcode::Text, commands.as_bytes());
-    }
-
     fn connect_commands(&mut self) -> String {
         let token = match self.who {
             Who::Guest => None,
             Who::Alice => Some("Alice"),
             Who::Impostor => Some("wrong"),
         };
-        let id = self.ask(Asked::Connect);
+        let id = self.open.ask(Asked::Connect);
         let connect = json!({"id": id, "connect": {"token": token, "name": "sim"}});
         let mut lines = vec![connect.to_string()];
         if self.who != Who::Impostor {
@@ -160,15 +219,8 @@ impl CentrifugoPeer {
         lines.join("\n")
     }
 
-    fn ask(&mut self, asked: Asked) -> u32 {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.open.insert(id, asked);
-        id
-    }
-
     /// A command of any kind, as a line.
-    pub(super) fn command(&mut self, rng: &mut SimRng) -> String {
+    fn command(&mut self, rng: &mut SimRng) -> String {
         let channel = match rng.below(8) {
             channel @ 0..=3 => format!("cf:{channel}"),
             4 => Plan::name_of(0),
@@ -180,7 +232,7 @@ impl CentrifugoPeer {
             0 | 1 => self.subscribe(channel, rng.per_mille(500)),
             10 | 11 => self.ask_presence(rng),
             2 => {
-                let id = self.ask(Asked::Unsubscribe(channel.clone()));
+                let id = self.open.ask(Asked::Unsubscribe(channel.clone()));
                 self.wanted.retain(|one| *one != channel);
                 self.forget_awaited(&channel);
                 json!({"id": id, "unsubscribe": {"channel": channel}}).to_string()
@@ -191,7 +243,7 @@ impl CentrifugoPeer {
                 .values()
                 .any(|asked| matches!(asked, Asked::Called)) =>
             {
-                let id = self.ask(match self.has_guarded {
+                let id = self.open.ask(match self.has_guarded {
                     true => Asked::Called,
                     false => Asked::Refused(108),
                 });
@@ -218,10 +270,12 @@ impl CentrifugoPeer {
     fn ask_presence(&mut self, rng: &mut SimRng) -> String {
         let channel = format!("{CHANNEL}{}", rng.below(4));
         if rng.per_mille(300) {
-            let id = self.ask(Asked::PresenceStats);
+            let id = self.open.ask(Asked::PresenceStats);
             return json!({"id": id, "presence_stats": {"channel": channel}}).to_string();
         }
-        let id = self.ask(Asked::Presence(self.wanted.contains(&channel)));
+        let id = self
+            .open
+            .ask(Asked::Presence(self.wanted.contains(&channel)));
         json!({"id": id, "presence": {"channel": channel}}).to_string()
     }
 
@@ -234,7 +288,7 @@ impl CentrifugoPeer {
             self.wanted.push(channel.clone());
             Asked::Subscribe(channel.clone())
         };
-        let id = self.ask(asked);
+        let id = self.open.ask(asked);
         if join_leave {
             self.watch.ask(id);
         }
@@ -250,7 +304,7 @@ impl CentrifugoPeer {
             true => Asked::Publish(channel.clone(), is_active.then_some(number)),
             false => Asked::Refused(103),
         };
-        let id = self.ask(asked);
+        let id = self.open.ask(asked);
         let data = json!({"p": self.index, "n": number, "c": channel});
         json!({"id": id, "publish": {"channel": channel, "data": data}}).to_string()
     }
@@ -263,98 +317,18 @@ impl CentrifugoPeer {
         }
     }
 
-    pub(super) fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        match &mut self.stream {
-            None if opcode == Opcode::Text && self.encoding == Encoding::Protobuf => {
-                let lines = str::from_utf8(payload).expect("commands are JSON");
-                let message = commands(lines);
-                append_masked_frame(&mut self.outgoing, Opcode::Binary, &message, [1, 2, 3, 4]);
-            }
-            None => append_masked_frame(&mut self.outgoing, opcode, payload, [1, 2, 3, 4]),
-            Some(_) if opcode == Opcode::Close => {} // it has none
-            Some(stream) => stream.say(payload),
-        }
-    }
-
-    pub(super) fn handle_bytes(&mut self, bytes: &mut [u8]) {
-        if self.is_over {
-            return;
-        }
-        if self.is_open && self.stream.is_some() {
-            return self.handle_stream(bytes);
-        }
-        if self.is_open {
-            return self.handle_frames(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        let Some(len) = self.scanner.scan(&self.head) else {
-            return;
-        };
-        let mut head = std::mem::take(&mut self.head);
-        let (head, rest) = head.split_at_mut(len);
-        if head.starts_with(b"HTTP/1.1 503") {
-            self.is_over = true; // the server has no room
-            return;
-        }
-        if self.stream.is_some() {
-            if !head.starts_with(b"HTTP/1.1 200") {
-                return self.fail(format!("no stream: {}", String::from_utf8_lossy(head)));
-            }
-            self.is_open = true;
-            return self.handle_stream(rest);
-        }
-        if let Err(error) = parse_response(head, &self.key, &[]) {
-            return self.fail(format!("bad handshake answer: {error:?}"));
-        }
-        self.is_open = true;
-        self.send_connect();
-        self.handle_frames(rest);
-    }
-
     /// Bytes of a response that goes on.
     fn handle_stream(&mut self, bytes: &[u8]) {
-        let Some(stream) = &mut self.stream else {
-            return;
-        };
-        match stream.lines(bytes) {
-            Ok(lines) => lines.iter().for_each(|line| self.handle_line(line)),
+        let lines = self.stream.as_mut().map(|stream| stream.lines(bytes));
+        match lines.unwrap_or(Ok(None)) {
+            Ok(Some(lines)) => lines.iter().for_each(|line| self.handle_line(line)),
+            Ok(None) => self.socket.is_over = true,
             Err(error) => self.fail(error),
         }
     }
 
-    fn handle_frames(&mut self, bytes: &mut [u8]) {
-        let limits = Limits {
-            frame_bytes_max: 1 << 20,
-            message_bytes_max: 1 << 20,
-        };
-        let mut inbound = std::mem::replace(&mut self.inbound, Inbound::new(Role::Client));
-        let mut input = Input::new(bytes);
-        loop {
-            match inbound.next(&mut input, &limits) {
-                Ok(Some(Message::Ping(_))) => self.fail("a WebSocket ping".to_owned()),
-                Ok(Some(Message::Close(code, reason))) => self.handle_close(code, reason),
-                Ok(Some(Message::Text(text))) if self.encoding == Encoding::Json => {
-                    text.split('\n').for_each(|line| self.handle_line(line))
-                }
-                Ok(Some(Message::Binary(bytes))) if self.encoding == Encoding::Protobuf => {
-                    match replies(bytes) {
-                        Ok(all) => all.iter().for_each(|it| self.handle_line(&it.to_string())),
-                        Err(why) => self.fail(format!("{why}: {bytes:?}")),
-                    }
-                }
-                Ok(Some(Message::Pong(_))) => {}
-                Ok(Some(other)) => self.fail(format!("in another encoding: {other:?}")),
-                Ok(None) => break,
-                Err(error) => {
-                    return self.fail(format!("the server broke the protocol: {error:?}"));
-                }
-            }
-        }
-        self.inbound = inbound;
-    }
-
     fn handle_close(&mut self, code: Option<CloseCode>, reason: &str) {
-        if self.is_over {
+        if self.socket.is_over {
             return; // its `connect` was refused, and so is what it has sent behind
         }
         let code = code.map_or(0, CloseCode::get);
@@ -374,8 +348,7 @@ impl CentrifugoPeer {
         if !is_expected {
             self.fail(format!("closed with {code} {reason:?}"));
         }
-        self.frame(Opcode::Close, &1000_u16.to_be_bytes());
-        self.is_over = true;
+        self.answer_close();
     }
 
     fn handle_line(&mut self, line: &str) {
@@ -383,7 +356,7 @@ impl CentrifugoPeer {
             return self.fail(format!("no JSON: {line}"));
         };
         if line == "{}" {
-            return self.frame(Opcode::Text, b"{}");
+            return self.send_frame(Opcode::Text, b"{}");
         }
         if let Value::Object(close) = &reply["push"]["disconnect"] {
             let code = close["code"]
@@ -405,8 +378,8 @@ impl CentrifugoPeer {
             }
             return;
         }
-        let id = reply["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        let Some(asked) = id.and_then(|id| self.open.remove(&id)) else {
+        let id = reply["id"].as_u64();
+        let Some(asked) = id.and_then(|id| self.open.take(id)) else {
             return self.fail(format!("an answer to no open command: {line}"));
         };
         self.answered += 1;
@@ -425,7 +398,9 @@ impl CentrifugoPeer {
                 self.watch.connected(reply);
             }
             // The token could not be checked.
-            (Asked::Connect, Some(100)) if self.who != Who::Guest => self.is_over = true,
+            (Asked::Connect, Some(100)) if self.who != Who::Guest => {
+                self.socket.is_over = true;
+            }
             (Asked::Subscribe(channel), None) => {
                 self.watch.subscribed(&channel, &reply["id"]);
                 self.active.push(channel);
@@ -481,9 +456,5 @@ impl CentrifugoPeer {
         if before.is_some_and(|before| before >= number) {
             self.fail(format!("{line} behind {before:?}"));
         }
-    }
-
-    pub(super) fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(what);
     }
 }

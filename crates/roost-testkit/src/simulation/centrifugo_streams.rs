@@ -2,23 +2,25 @@
 //! they send.
 
 use roost_dialect::centrifugo::{EMULATION_PATH, HTTP_STREAM_PATH, SSE_PATH};
+use roost_wire::handshake::HeadScanner;
 use serde_json::{Value, json};
 
+
+use super::clients::Socket;
 use crate::centrifugo::{Encoding, commands as protobuf, emulation_request, take_replies};
 
 /// What such a peer has beside what all have.
 pub(super) struct StreamClient {
     is_sse: bool,
     pub(super) encoding: Encoding,
+    /// The head of the response, until it is whole.
+    head: Option<(HeadScanner, Vec<u8>)>,
     /// What has come of its stream and is no whole line.
     unread: Vec<u8>,
     /// By what name it sends; empty before it has connected.
     pub(super) session: String,
-    /// Requests that are not sent yet.
-    pub(super) outgoing: Vec<u8>,
-    pub(super) in_flight: bool,
-    pub(super) holds_socket: bool,
-    pub(super) is_open: bool,
+    /// By which its requests are sent.
+    pub(super) sender: Socket,
     /// What has come of the answers.
     answers: Vec<u8>,
 }
@@ -37,12 +39,10 @@ impl StreamClient {
                 true => Encoding::Json,
                 false => Encoding::ALL[(seed % 2) as usize],
             },
+            head: Some(Default::default()),
             unread: Vec::new(),
             session: String::new(),
-            outgoing: Vec::new(),
-            in_flight: false,
-            holds_socket: false,
-            is_open: false,
+            sender: Socket::default(),
             answers: Vec::new(),
         })
     }
@@ -68,19 +68,37 @@ impl StreamClient {
         let commands = String::from_utf8_lossy(commands);
         if self.encoding == Encoding::Protobuf {
             let body = emulation_request(&self.session, &commands);
-            return self.outgoing.extend(post(EMULATION_PATH, BYTES, &body));
+            return self.sender.outgoing.extend(post(EMULATION_PATH, BYTES, &body));
         }
         let body = json!({"session": self.session, "node": "sim", "data": commands});
-        let body = body.to_string();
-        self.outgoing
-            .extend(post(EMULATION_PATH, JSON, body.as_bytes()));
+        let request = post(EMULATION_PATH, JSON, body.to_string().as_bytes());
+        self.sender.outgoing.extend(request);
     }
 
-    /// Takes bytes of the stream; what it is told, line by line.
+    /// Takes bytes of the response; what it is told, line by line. `None` if the server has no room.
     ///
     /// # Errors
-    /// What is no line of such a stream.
-    pub(super) fn lines(&mut self, bytes: &[u8]) -> Result<Vec<String>, String> {
+    /// What is no such response.
+    pub(super) fn lines(&mut self, bytes: &[u8]) -> Result<Option<Vec<String>>, String> {
+        let Some((scanner, head)) = &mut self.head else {
+            return self.lines_of_body(bytes).map(Some);
+        };
+        head.extend_from_slice(bytes);
+        let Some(len) = scanner.scan(head) else {
+            return Ok(Some(Vec::new()));
+        };
+        let body = head.split_off(len);
+        if head.starts_with(b"HTTP/1.1 503") {
+            return Ok(None);
+        }
+        if !head.starts_with(b"HTTP/1.1 200") {
+            return Err(format!("no stream: {}", String::from_utf8_lossy(head)));
+        }
+        self.head = None;
+        self.lines_of_body(&body).map(Some)
+    }
+
+    fn lines_of_body(&mut self, bytes: &[u8]) -> Result<Vec<String>, String> {
         self.unread.extend_from_slice(bytes);
         if self.encoding == Encoding::Protobuf {
             let replies = take_replies(&mut self.unread)?;

@@ -1,4 +1,5 @@
 //! Clients that each do something now and then, on one simulated driver: their sockets, and when which goes on.
+//! Some have a second connection, by which they send requests of their own.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
+
+type SimEvent<'a> = Event<'a, <SimDriver as Driver>::Socket>;
 
 /// The socket of one.
 #[derive(Default)]
@@ -20,6 +23,7 @@ pub(super) struct Socket {
     pub(super) over_at: Option<u64>,
     /// The time of what is done now.
     pub(super) now: u64,
+    is_connected: bool,
     in_flight: bool,
     is_held: bool,
 }
@@ -44,6 +48,12 @@ pub(super) trait Client {
     fn handle_bytes(&mut self, bytes: &mut [u8]);
     /// It does something.
     fn act(&mut self, rng: &mut SimRng) -> Act;
+    /// Its second connection, once it wants one.
+    fn second_mut(&mut self) -> Option<&mut Socket> {
+        None
+    }
+    /// Bytes have come on that.
+    fn handle_second_bytes(&mut self, _: &[u8]) {}
 }
 
 /// Where clients connect from, where to, and how long each pauses at most.
@@ -111,32 +121,7 @@ impl<C: Client> Clients<C> {
         }
         let mut changed = Vec::new();
         while let Some(event) = self.way.driver.next_event() {
-            let index = match event {
-                Event::Connected(key) => {
-                    self.all[index_of(key)].send_request();
-                    index_of(key)
-                }
-                Event::Sent(key) => {
-                    self.all[index_of(key)].socket_mut().in_flight = false;
-                    index_of(key)
-                }
-                Event::Bytes(key, bytes) => {
-                    self.all[index_of(key)].handle_bytes(bytes);
-                    index_of(key)
-                }
-                Event::ReadClosed(key) => {
-                    self.all[index_of(key)].socket_mut().is_over = true;
-                    index_of(key)
-                }
-                Event::Closed(key, _) => {
-                    let socket = self.all[index_of(key)].socket_mut();
-                    socket.is_over = true;
-                    socket.is_held = false;
-                    continue;
-                }
-                Event::Woken | Event::Accepted { .. } | Event::Released(..) => continue,
-            };
-            changed.push(index);
+            changed.extend(handle(&mut self.all, event));
         }
         for index in changed {
             self.flush(index);
@@ -171,16 +156,13 @@ impl<C: Client> Clients<C> {
             return;
         }
         if !socket.is_held {
-            let (ip, port_first) = self.way.from;
-            let options = ConnectOptions {
-                addr: self.way.to,
-                local: Some(SocketAddr::from((ip, port_first + index as u16))),
-            };
-            let connected = self.way.driver.connect(key_of(index), &options);
-            socket.is_held = connected.is_ok();
-            socket.is_over = !socket.is_held;
+            self.dial(index, index);
             return;
         }
+        if client.second_mut().is_some_and(|second| !second.is_held) {
+            self.dial(index, SECONDS_FIRST + index);
+        }
+        let client = &mut self.all[index];
         match client.act(&mut self.rng) {
             Act::Wait => {}
             Act::Close => self.close(index),
@@ -188,28 +170,120 @@ impl<C: Client> Clients<C> {
         }
     }
 
+    /// The connection of this number, which is the client's first or second.
+    fn dial(&mut self, index: usize, number: usize) {
+        let (ip, port_first) = self.way.from;
+        let options = ConnectOptions {
+            addr: self.way.to,
+            local: Some(SocketAddr::from((ip, port_first + number as u16))),
+        };
+        let is_held = self.way.driver.connect(key_of(number), &options).is_ok();
+        let client = &mut self.all[index];
+        client.socket_mut().is_over |= !is_held;
+        let socket = match number == index {
+            true => Some(client.socket_mut()),
+            false => client.second_mut(),
+        };
+        if let Some(socket) = socket {
+            socket.is_held = is_held;
+        }
+    }
+
     fn close(&mut self, index: usize) {
-        let socket = self.all[index].socket_mut();
-        socket.is_over = true;
-        if std::mem::take(&mut socket.is_held) {
+        let client = &mut self.all[index];
+        client.socket_mut().is_over = true;
+        if std::mem::take(&mut client.socket_mut().is_held) {
             self.way.driver.close(key_of(index), CloseMode::Abort);
+        }
+        let second = client.second_mut();
+        if second.is_some_and(|second| std::mem::take(&mut second.is_held)) {
+            let key = key_of(SECONDS_FIRST + index);
+            self.way.driver.close(key, CloseMode::Abort);
         }
     }
 
     fn flush(&mut self, index: usize) {
-        let socket = self.all[index].socket_mut();
+        let client = &mut self.all[index];
+        let socket = client.socket_mut();
         if socket.is_over && socket.outgoing.is_empty() {
             return self.close(index);
         }
-        if socket.in_flight || !socket.is_held || socket.outgoing.is_empty() {
-            return;
+        let driver = &mut self.way.driver;
+        if let Some(second) = client.second_mut()
+            && !second.flush(driver, SECONDS_FIRST + index)
+        {
+            client.socket_mut().is_over = true;
         }
-        let bytes = std::mem::take(&mut socket.outgoing);
-        match self.way.driver.send_copy(key_of(index), &bytes) {
-            SendStatus::Done => {}
-            SendStatus::Pending => socket.in_flight = true,
-            SendStatus::Gone => socket.is_over = true,
+        let socket = client.socket_mut();
+        if !socket.flush(driver, index) {
+            socket.is_over = true;
         }
+    }
+}
+
+impl Socket {
+    /// False if the connection has gone.
+    fn flush(&mut self, driver: &mut SimDriver, number: usize) -> bool {
+        let may_send = self.is_connected && self.is_held && !self.in_flight;
+        if !may_send || self.outgoing.is_empty() {
+            return true;
+        }
+        let bytes = std::mem::take(&mut self.outgoing);
+        let sent = driver.send_copy(key_of(number), &bytes);
+        self.in_flight = sent == SendStatus::Pending;
+        sent != SendStatus::Gone
+    }
+}
+
+/// Has a client take what has happened to it. Which it is, if it may have something to send.
+fn handle<C: Client>(all: &mut [C], event: SimEvent<'_>) -> Option<usize> {
+    let key = match &event {
+        Event::Connected(key)
+        | Event::Sent(key)
+        | Event::Bytes(key, _)
+        | Event::ReadClosed(key)
+        | Event::Closed(key, _) => *key,
+        Event::Woken | Event::Accepted { .. } | Event::Released(..) => return None,
+    };
+    if let Some(index) = index_of(key).checked_sub(SECONDS_FIRST) {
+        handle_second(&mut all[index], event);
+        return Some(index);
+    }
+    let client = &mut all[index_of(key)];
+    let socket = client.socket_mut();
+    match event {
+        Event::Connected(_) => {
+            socket.is_connected = true;
+            client.send_request();
+        }
+        Event::Sent(_) => socket.in_flight = false,
+        Event::Bytes(_, bytes) => client.handle_bytes(bytes),
+        Event::Closed(..) => {
+            socket.is_over = true;
+            socket.is_held = false;
+            return None;
+        }
+        _ => socket.is_over = true,
+    }
+    Some(index_of(key))
+}
+
+/// With its second connection the client is over.
+fn handle_second(client: &mut impl Client, event: SimEvent<'_>) {
+    if let Event::Bytes(_, bytes) = event {
+        return client.handle_second_bytes(bytes);
+    }
+    let Some(second) = client.second_mut() else {
+        return;
+    };
+    match event {
+        Event::Connected(_) => second.is_connected = true,
+        Event::Sent(_) => second.in_flight = false,
+        Event::Closed(..) => {
+            second.is_held = false;
+            client.socket_mut().is_over = true;
+        }
+        _ => client.socket_mut().is_over = true,
     }
 }
 
@@ -221,5 +295,7 @@ fn index_of(key: ConnKey) -> usize {
     key.slot() as usize
 }
 
+/// Second connections are behind all others.
+const SECONDS_FIRST: usize = 64;
 /// How long each pauses at least.
 const PAUSE_NS_MIN: u64 = 20_000_000;

@@ -96,8 +96,8 @@ impl Watch {
     }
 
     /// A subscribe that asks to be told is sent.
-    pub(super) fn ask(&mut self, id: u32) {
-        self.asking.insert(u64::from(id));
+    pub(super) fn ask(&mut self, id: u64) {
+        self.asking.insert(id);
     }
 
     /// A subscribe is answered with success: what is known of the channel begins anew.

@@ -179,6 +179,10 @@ impl<T> Pending<T> {
         self.open.is_empty()
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.open.values()
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.open.values_mut()
     }
