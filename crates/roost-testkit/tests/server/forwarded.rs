@@ -195,9 +195,10 @@ fn a_named_client_begins_as_many_as_its_rate_allows(backend: Backend) -> Checked
 fn an_event_stream_counts_as_its_clients(backend: Backend) -> Checked {
     let server = server(backend, ForwardedHeader::XForwardedFor, at_most_two);
     let mut streams = Vec::new();
-    for expected in [200, 200, 429] {
+    let several = "/sse?channel=news&channel=other";
+    for (target, expected) in [("/sse/news", 200), (several, 200), (several, 429)] {
         let mut client = Client::connect(server.address())?;
-        let request = Request::get("h", "/sse/news").header("X-Forwarded-For: 192.0.2.1");
+        let request = Request::get("h", target).header("X-Forwarded-For: 192.0.2.1");
         client.send(&request.bytes())?;
         assert_eq!(client.read_response()?.status, expected);
         streams.push(client);
