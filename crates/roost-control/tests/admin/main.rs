@@ -3,6 +3,7 @@
 mod canary;
 mod drain;
 mod endpoints;
+mod events;
 mod exposition;
 mod foreign;
 mod hangs;
