@@ -1,6 +1,7 @@
 //! The hub against naive models: several hubs joined by queues, the set of subscribers.
 
 mod frames;
+mod kept;
 mod model;
 mod namespaces;
 mod network;
