@@ -18,6 +18,7 @@ roost_testkit::on_each_backend!(
     the_last_publications_of_each_can_be_asked_for,
     one_that_is_refused_does_not_stop_the_others,
     requests_are_refused_with_reasons,
+    a_stream_has_no_more_channels_than_a_connection_may_have,
     a_client_that_reads_late_gets_all_with_their_ids,
     many_streams_are_served_incrementally,
     a_drain_tells_when_to_come_back,
@@ -345,6 +346,17 @@ fn requests_are_refused_with_reasons(backend: Backend) -> Checked {
     let mut head = Stream::ask(&server, &line("HEAD"))?;
     assert_eq!(head.response.status, 200);
     head.client.expect_end()?;
+    Ok(())
+}
+
+fn a_stream_has_no_more_channels_than_a_connection_may_have(backend: Backend) -> Checked {
+    let server = start_with(backend, |settings| {
+        Arc::make_mut(&mut settings.dialects.sse).channels_max = 3;
+    });
+    for (channels, status) in [(3, 200), (4, 400)] {
+        let stream = Stream::open(&server, &path_of(&kept(channels)), None)?;
+        assert_eq!(stream.response.status, status, "{channels}");
+    }
     Ok(())
 }
 
