@@ -249,3 +249,60 @@ fn machine() -> String {
         name => name.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> reactor::Events {
+        let loaded = config::parse(text, "roost.toml");
+        for_reactors(&loaded.expect("a configuration").settings)
+    }
+
+    fn names(events: &reactor::Events) -> Vec<&'static str> {
+        let all = EventKind::ALL.into_iter();
+        let told = all.filter(|kind| events.kinds.has(*kind));
+        told.map(EventKind::name).collect()
+    }
+
+    /// The journal has to know that a channel has subscribers again to say nothing of a moment without.
+    #[test]
+    fn reactors_tell_the_begin_and_the_end_of_what_may_linger() {
+        for (types, told) in [
+            (r#""vacated""#, &["occupied", "vacated"][..]),
+            (
+                r#""occupied", "connected""#,
+                &["connected", "occupied", "vacated"],
+            ),
+            (r#""user_left""#, &["user_joined", "user_left"]),
+            (r#""disconnected""#, &["disconnected"]),
+        ] {
+            let text = format!("[events]\nurl = \"http://127.0.0.1:1/\"\ntypes = [{types}]\n");
+            assert_eq!(names(&of(&text)), told, "{types}");
+        }
+        let app = "[[pusher.app]]\nid = \"1\"\nkey = \"k\"\nsecret_file = \"s\"\n\
+                   webhook_url = \"http://127.0.0.1:1/\"\n";
+        let text = format!("{app}webhook_events = [\"channel_vacated\", \"cache_miss\"]\n");
+        assert_eq!(names(&of(&text)), ["occupied", "vacated", "cache_miss"]);
+        assert_eq!(names(&of("")), [""; 0]);
+    }
+
+    /// An application without a prefix has channels of all namespaces that are no other application's.
+    #[test]
+    fn reactors_tell_of_the_namespaces_of_all_that_are_told() {
+        let app = |id: u8, more: &str| {
+            format!("[[pusher.app]]\nid = \"{id}\"\nkey = \"k{id}\"\nsecret_file = \"s\"\n{more}\n")
+        };
+        let hook = "webhook_url = \"http://127.0.0.1:1/\"";
+        let own = "[events]\nurl = \"http://127.0.0.1:1/\"\nnamespaces = [\"chat\"]\n\
+                   [[namespace]]\nname = \"chat\"\n";
+        for (text, told) in [
+            (own.to_owned(), &["chat"][..]),
+            (app(1, &format!("prefix = \"shop:\"\n{hook}")), &["shop"]),
+            (own.to_owned() + &app(1, hook), &["chat", "*"]),
+            (own.to_owned() + &app(1, "prefix = \"shop:\""), &["chat"]),
+        ] {
+            assert_eq!(of(&text).namespaces, told, "{text}");
+        }
+    }
+}

@@ -19,32 +19,32 @@ use crate::daemon::{Daemon, Log, wait_until};
 
 /// What it does with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     Takes,
     Fails,
     Hangs,
 }
 
-struct Batch {
-    id: String,
+pub(crate) struct Batch {
+    pub(crate) id: String,
     timestamp: String,
     signature: String,
     /// `X-Pusher-Key`, `X-Pusher-Signature`.
     pusher: [String; 2],
     /// `X-Shop`, which one webhook's configuration has.
     shop: String,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     was_taken: bool,
 }
 
-struct Application {
-    address: SocketAddr,
+pub(crate) struct Application {
+    pub(crate) address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     batches: Arc<Mutex<Vec<Batch>>>,
 }
 
 impl Application {
-    fn start(manner: Manner) -> Application {
+    pub(crate) fn start(manner: Manner) -> Application {
         Application::listen(TcpListener::bind("127.0.0.1:0").expect("a port"), manner)
     }
 
@@ -70,12 +70,12 @@ impl Application {
         *self.manner.lock().expect("no thread panics with it") = manner;
     }
 
-    fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
+    pub(crate) fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
         self.batches.lock().expect("no thread panics with it")
     }
 
     /// All events that it has taken, each once; asserts that there is no hole.
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let mut events: Vec<Value> = Vec::new();
         for batch in self.batches().iter().filter(|batch| batch.was_taken) {
             let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
@@ -92,7 +92,7 @@ impl Application {
 
     /// Waits until it has an event of this type, of this client or channel.
     #[track_caller]
-    fn wait_for(&self, kind: &str, member: &str, value: &str) -> Value {
+    pub(crate) fn wait_for(&self, kind: &str, member: &str, value: &str) -> Value {
         let find = || {
             let events = self.events().into_iter();
             events.rev().find(|event| {
@@ -170,7 +170,7 @@ fn daemon(address: SocketAddr, more: &[&str]) -> Daemon {
     daemon_of("2", address, more)
 }
 
-fn daemon_of(reactors: &str, address: SocketAddr, more: &[&str]) -> Daemon {
+pub(crate) fn daemon_of(reactors: &str, address: SocketAddr, more: &[&str]) -> Daemon {
     let url = format!("events.url=http://{address}/events");
     let mut args = vec!["--reactors", reactors];
     for setting in [url.as_str(), "events.types=[\"*\"]", "events.linger=50ms"]
@@ -182,7 +182,7 @@ fn daemon_of(reactors: &str, address: SocketAddr, more: &[&str]) -> Daemon {
     Daemon::start(&args, Log::Read)
 }
 
-fn open(daemon: &Daemon, path: &str) -> Client {
+pub(crate) fn open(daemon: &Daemon, path: &str) -> Client {
     Client::open(daemon.address, path).expect("a WebSocket opens")
 }
 
@@ -284,6 +284,8 @@ fn what_happens_in_each_dialect_is_told_in_order_and_signed() {
         assert_eq!(batch.signature, format!("v1,{}", STANDARD.encode(signed)));
         let body: Value = serde_json::from_slice(&batch.bytes).expect("JSON");
         assert_eq!(body["node"], "eu-1");
+        let epoch = body["epoch"].as_str().expect("a word");
+        assert_eq!(batch.id, format!("evt_{epoch}_{}", body["from"]));
     }
     let _ = std::fs::remove_file(&file);
 }
@@ -292,6 +294,7 @@ fn what_happens_in_each_dialect_is_told_in_order_and_signed() {
 fn a_batch_that_is_not_taken_comes_again_as_it_was() {
     let application = Application::start(Manner::Fails);
     let daemon = daemon(application.address, &[]);
+    let begin = Instant::now();
     let _client = open(&daemon, "/raw/chat:1");
     wait_until(
         || application.batches().len() >= 3,
@@ -303,6 +306,11 @@ fn a_batch_that_is_not_taken_comes_again_as_it_was() {
         assert!(batches.iter().all(|one| one.id == batches[0].id));
     }
     assert!(daemon.count("event_batches_failed_total") >= 2);
+    assert_eq!(daemon.count("events_delivered_total"), 0);
+    let said = daemon.stderr.wait_for("has not taken a batch of events");
+    let lines = said.matches("has not taken a batch of events").count() as u64;
+    let most = 1 + begin.elapsed().as_secs() / 10;
+    assert!(lines <= most, "one line in ten seconds: {said}");
     application.becomes(Manner::Takes);
     application.wait_for("occupied", "channel", "chat:1");
     assert_eq!(application.kinds()[0], "node_started");
@@ -336,6 +344,7 @@ fn an_application_that_hangs_slows_no_client_and_what_it_misses_is_counted() {
         || daemon.count("events_lost_total") > 0,
         || "nothing is lost".to_owned(),
     );
+    assert!(daemon.count("events_queued") > 0);
     application.becomes(Manner::Takes);
     let lost = application.wait_for("lost", "", "");
     assert!(lost["count"].as_u64().expect("a number") > 0);
@@ -355,6 +364,11 @@ fn an_application_that_hangs_slows_no_client_and_what_it_misses_is_counted() {
                 daemon.count("events_lost_total")
             )
         },
+    );
+    let counts = || ["events_total", "events_delivered_total"].map(|name| daemon.count(name));
+    wait_until(
+        || counts() == [application.events().len() as u64; 2],
+        || format!("{:?}, {} told", counts(), application.events().len()),
     );
 }
 

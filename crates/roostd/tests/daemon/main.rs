@@ -5,6 +5,7 @@ mod admin_page;
 mod certificates;
 mod commands;
 mod daemon;
+mod event_runs;
 mod events;
 mod hooks;
 mod http;
