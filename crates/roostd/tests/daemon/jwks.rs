@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,12 +15,15 @@ use roost_testkit::client::{Client, Request};
 use serde_json::json;
 
 use crate::daemon::{Daemon, Log, wait_until};
+use crate::reload::reload;
 
-/// Answers each request with the present document; without one, with 500.
+/// Answers each request with the present document, or that it is the same; without one, with 500.
 struct Issuer {
     address: SocketAddr,
     document: Arc<Mutex<Option<String>>>,
     requests: Arc<AtomicUsize>,
+    /// Of those, the ones that were answered with 304.
+    unchanged: Arc<AtomicUsize>,
 }
 
 impl Issuer {
@@ -30,13 +33,18 @@ impl Issuer {
             address: listener.local_addr().expect("an address"),
             document: Arc::new(Mutex::new(Some(document))),
             requests: Arc::default(),
+            unchanged: Arc::default(),
         };
         let (document, requests) = (issuer.document.clone(), issuer.requests.clone());
+        let unchanged = issuer.unchanged.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 requests.fetch_add(1, Ordering::Relaxed);
                 let document = document.lock().expect("no thread panics with it").clone();
-                let _ = answer(stream, document); // the daemon may have ended
+                let answered = answer(stream, document.as_deref());
+                if answered.is_ok_and(|status| status.starts_with("304")) {
+                    unchanged.fetch_add(1, Ordering::Relaxed);
+                }
             }
         });
         issuer
@@ -49,23 +57,36 @@ impl Issuer {
     fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
+
+    fn unchanged(&self) -> usize {
+        self.unchanged.load(Ordering::Relaxed)
+    }
 }
 
-fn answer(mut stream: TcpStream, document: Option<String>) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, document: Option<&str>) -> std::io::Result<&'static str> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
+    let etag = document.unwrap_or_default().bytes();
+    let etag = etag.fold(0_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let known = format!("if-none-match: \"{etag}\"\r\n");
+    let is_known = String::from_utf8_lossy(&head)
+        .to_lowercase()
+        .contains(&known);
     let (status, body) = match document {
+        Some(_) if is_known => ("304 Not Modified", ""),
         Some(document) => ("200 OK", document),
-        None => ("500 Internal Server Error", String::new()),
+        None => ("500 Internal Server Error", ""),
     };
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: \"{length}\"\r\n\r\n");
-    stream.write_all(format!("{head}{body}").as_bytes())
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: \"{etag}\"\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes())?;
+    Ok(status)
 }
 
 fn document(keys: &[(&str, &Ed25519KeyPair)]) -> String {
@@ -186,4 +207,71 @@ fn a_token_of_a_new_key_waits_for_it() {
     // The old one is gone, and with it what was remembered of its tokens.
     assert_eq!(status(&daemon, &token("old", &old)), 401);
     let _ = std::fs::remove_file(&file);
+}
+
+/// What a reload puts in place are rules and keys of files.
+#[test]
+fn a_reload_keeps_the_keys_that_were_fetched() {
+    let file = state_file("reload");
+    let key = Ed25519KeyPair::generate().expect("a key");
+    let issuer = Issuer::start(document(&[("a", &key)]));
+    let daemon = daemon(issuer.address, &file.display().to_string(), "1h");
+    assert_eq!(status(&daemon, &token("a", &key)), 101);
+    issuer.publish(None);
+    let (reloaded, said) = reload(&daemon, false);
+    assert_eq!(reloaded, 200, "{said}");
+    assert_eq!(status(&daemon, &token("a", &key)), 101);
+    assert_eq!(status(&daemon, &token("b", &key)), 401);
+    assert_eq!(issuer.requests(), 1);
+    let _ = std::fs::remove_file(&file);
+}
+
+/// A document that has not changed is not sent again, and its keys serve on.
+#[test]
+fn an_issuer_is_asked_for_what_has_changed() {
+    let file = state_file("etag");
+    let key = Ed25519KeyPair::generate().expect("a key");
+    let issuer = Issuer::start(document(&[("a", &key)]));
+    let daemon = daemon(issuer.address, &file.display().to_string(), "1s");
+    assert_eq!(status(&daemon, &token("a", &key)), 101);
+    wait_until(
+        || {
+            let is_refused = status(&daemon, &token("made-up", &key)) == 401;
+            is_refused && issuer.requests() > 1
+        },
+        || "it is not asked again".to_owned(),
+    );
+    assert_eq!(issuer.unchanged(), issuer.requests() - 1);
+    assert_eq!(daemon.count("jwks_fetches_failed_total"), 0);
+    assert_eq!(status(&daemon, &token("a", &key)), 101);
+    let _ = std::fs::remove_file(&file);
+}
+
+/// An issuer that sends and sends does not fill the memory, and the keys that are there serve on.
+#[test]
+fn a_document_without_an_end_is_given_up_once_it_is_too_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (sent, counts) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let chunk = format!("10000\r\n{}\r\n", "[".repeat(0x1_0000));
+            let mut bytes = 0;
+            if stream.write_all(head).is_ok() {
+                while bytes < 1 << 30 && stream.write_all(chunk.as_bytes()).is_ok() {
+                    bytes += chunk.len();
+                }
+            }
+            let _ = sent.send(bytes); // the test may be over
+        }
+    });
+    let daemon = daemon(address, "", "1s");
+    daemon
+        .stderr
+        .wait_for("it is larger than auth.jwt.jwks_bytes_max");
+    let bytes = counts.recv().expect("it has been given up");
+    assert!(bytes < 64 << 20, "{bytes} bytes were taken");
+    let key = Ed25519KeyPair::generate().expect("a key");
+    assert_eq!(status(&daemon, &token("a", &key)), 401);
 }

@@ -242,6 +242,24 @@ fn a_connection_ends_when_its_token_expires() {
     }
 }
 
+/// A client of Centrifugo's asks its application for another token then, and for none when it is bad.
+#[test]
+fn a_token_that_has_expired_is_told_from_a_bad_one() {
+    let config = CONFIG.replace("required = true", "required = false");
+    let folder = Folder::new("told-expired", &config);
+    let daemon = folder.daemon("epoll", &["--set", "centrifugo.enabled=true"]);
+    let connect = |token: &str| {
+        let mut client = Client::open(daemon.address, "/connection/websocket").expect("it opens");
+        let connect = json!({"id": 1, "connect": {"token": token}});
+        client.send_text(&connect.to_string()).expect("it is read");
+        format!("{:?}", client.receive().expect("it is told"))
+    };
+    let expired = connect(&token("alice", now() - 60));
+    assert!(expired.contains("109"), "{expired}");
+    let bad = connect(&spoiled(&token("alice", now() + 60)));
+    assert!(!bad.contains("109"), "{bad}");
+}
+
 #[test]
 fn a_session_ends_when_its_token_expires() {
     let folder = Folder::new("session", CONFIG);
