@@ -130,6 +130,10 @@ impl Core {
     #[cold]
     pub(crate) fn configure(&mut self, current: &Current, namespaces: &Arc<[NamespaceCounters]>) {
         let settings = &current.settings;
+        debug_assert!(
+            namespaces.len() > settings.channels.namespaces.len(),
+            "each namespace has counters, and channels without one"
+        );
         let (before, after) = (&self.settings.limits, &settings.limits);
         self.client_limits.configure(before, after);
         self.settings = settings.clone();

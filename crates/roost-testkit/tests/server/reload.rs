@@ -1,15 +1,19 @@
 //! Settings that change while clients are served: none is dropped, and nothing is lost.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use roost_net::ListenAddr;
 use roost_net::unix_socket::UnixOptions;
 use roost_reactor::{ChannelPolicy, Listener, OpenedListener, Origins, Settings};
-use roost_testkit::client::{Checked, Client, Request};
+use roost_testkit::client::{Checked, Client, Failure, Request};
 use roost_testkit::server::{Backend, TestServer, wait_until};
 
 roost_testkit::on_each_backend!(
     a_hundred_reloads_lose_nothing,
+    a_reload_need_not_wait_for_the_one_before,
+    what_a_namespace_has_counted_goes_on_over_a_reload,
     listeners_come_and_go_and_their_connections_stay,
     a_publisher_that_waits_for_a_rate_goes_on_when_it_is_lifted,
     a_limit_that_is_lower_holds_for_connections_that_are_there,
@@ -87,6 +91,81 @@ fn a_hundred_reloads_lose_nothing(backend: Backend) -> Checked {
     assert_eq!(registry.sum("protocol_errors_total"), Some(0));
     assert_eq!(registry.namespace_names().len(), 102);
     server.wait_for_count("websockets_open", |open| open == 24);
+    Ok(())
+}
+
+/// A reactor that takes one reload while the next is given has counters for all namespaces that it knows of.
+fn a_reload_need_not_wait_for_the_one_before(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, REACTORS, |_| {});
+    let mut publisher = server.open("/raw/late599:a")?;
+    let mut subscriber = server.open("/raw/late599:a")?;
+    let begin = server.registry().namespace_names().len();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 * REACTORS {
+            // So that no reactor sleeps.
+            let (address, is_over) = (server.address(), &is_over);
+            scope.spawn(move || -> Result<(), Failure> {
+                let mut client = Client::open(address, "/echo")?;
+                while !is_over.load(Ordering::Relaxed) {
+                    client.send_text("awake")?;
+                    client.expect_text("awake")?;
+                }
+                Ok(())
+            });
+        }
+        for round in 0..600 {
+            let mut settings = Settings::clone(&server.shared().settings());
+            let named = (format!("late{round}"), ChannelPolicy::default());
+            settings.channels.namespaces.push(named);
+            server.shared().reload(settings, Vec::new());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    reload(&server, |_| {});
+    publisher.send_text("last")?;
+    subscriber.expect_text("last")?;
+    assert_eq!(server.registry().namespace_names().len(), begin + 600);
+    Ok(())
+}
+
+fn what_a_namespace_has_counted_goes_on_over_a_reload(backend: Backend) -> Checked {
+    let slow = |name: &str| {
+        let policy = ChannelPolicy {
+            publish_messages_per_second_max: 10,
+            ..ChannelPolicy::default()
+        };
+        (name.to_owned(), policy)
+    };
+    let server = TestServer::with(backend, REACTORS, |settings| {
+        settings.channels.namespaces = vec![slow("chat")];
+    });
+    let limited = |number: usize| {
+        let registry = server.registry();
+        let all = (0..REACTORS).map(|at| registry.namespaces(at));
+        all.map(|one| one[number].publish_rate_limited_total.get())
+            .sum::<u64>()
+    };
+    let mut chat = server.open("/raw/chat:a")?;
+    let mut late = server.open("/raw/late:a")?;
+    let flood = |client: &mut Client| -> Checked {
+        for _ in 0..20 {
+            client.send_text("x")?;
+        }
+        Ok(())
+    };
+    flood(&mut chat)?;
+    flood(&mut late)?;
+    wait_until(|| limited(1) > 2, || format!("{} of chat", limited(1)));
+    let before = limited(1);
+    reload(&server, |settings| {
+        settings.channels.namespaces.push(slow("late"));
+    });
+    assert!(limited(1) >= before, "{} after {before}", limited(1));
+    // A channel that was there before is of the new namespace from now on.
+    flood(&mut late)?;
+    wait_until(|| limited(2) > 2, || format!("{} of late", limited(2)));
+    assert_eq!(limited(0), 0);
     Ok(())
 }
 
