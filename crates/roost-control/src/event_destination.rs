@@ -416,3 +416,52 @@ fn told_by_pusher(event: &HappenedEvent, channel: String, time_ms: u64) -> Journ
 const LOG_EVERY_MS: u64 = 10_000;
 /// What is read of an answer, of which the status alone counts.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_of_pushers_tell_of_its_channels_and_of_members_where_there_are_any() {
+        use EventKind::{Connected, Occupied, Subscribed, UserJoined, UserLeft, Vacated};
+        for (kind, name, is_told) in [
+            (Occupied, "a", true),
+            (Vacated, "presence-a", true),
+            (Occupied, "", false),
+            (Vacated, "#server-to-user-42", false),
+            (UserJoined, "presence-a", true),
+            (UserLeft, "private-a", false),
+            (Connected, "a", false),
+            (Subscribed, "presence-a", false),
+        ] {
+            assert_eq!(
+                is_told_by_pusher(kind, name),
+                is_told,
+                "{kind:?} of {name:?}"
+            );
+        }
+    }
+
+    /// Reactors say more where webhooks of Pusher's are told too.
+    #[test]
+    fn events_url_is_told_of_the_types_and_namespaces_that_it_asks_for() {
+        let tells = Tells::Node {
+            keys: Keys::default(),
+            kinds: EventKinds::of(|kind| kind == EventKind::Subscribed),
+            namespaces: vec!["chat".to_owned()],
+        };
+        for (kind, channel, is_told) in [
+            (EventKind::Subscribed, Some("chat:1"), true),
+            (EventKind::Subscribed, Some("chatter:1"), false),
+            (EventKind::Subscribed, Some("chat"), false),
+            (EventKind::ClientEvent, Some("chat:1"), false),
+            (EventKind::Connected, None, false),
+        ] {
+            assert_eq!(
+                tells.covers(kind, channel),
+                is_told,
+                "{kind:?} of {channel:?}"
+            );
+        }
+    }
+}
