@@ -344,6 +344,7 @@ fn members_are_as_others_encode_them() {
         counts,
         is_truncated: false,
         members: [member("u", true)].into(),
+        told: 0,
     };
     let answer = said(|out| replies::presence(out, 6, &view));
     let expected = b"c\x08\x06J_\x0a]\x0a$910a2dec-8902-4cc1-8283-b49513cd62d1\x125\x0a\x01u\x12$910a2dec-8902-4cc1-8283-b49513cd62d1\x1a\x07{\x22a\x22:1}\x22\x012";
@@ -356,6 +357,7 @@ fn members_are_as_others_encode_them() {
             is_for_all: true,
             tells_counts: false,
             is_of_user: false,
+            number: 0,
         };
         let change = Publication::of_presence(Arc::new(change)).expect("it is told of");
         let ids = EventIds {
