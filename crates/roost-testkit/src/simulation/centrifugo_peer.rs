@@ -13,7 +13,6 @@ use super::presence::{CHANNEL, Rules, Watch};
 use super::web_socket::{Pending, Speaker, WebSocket, append_frame, receive};
 use crate::centrifugo::{Encoding, commands, replies};
 
-
 pub(super) struct CentrifugoPeer {
     pub(super) index: usize,
     who: Who,

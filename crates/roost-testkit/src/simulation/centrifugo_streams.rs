@@ -5,7 +5,6 @@ use roost_dialect::centrifugo::{EMULATION_PATH, HTTP_STREAM_PATH, SSE_PATH};
 use roost_wire::handshake::HeadScanner;
 use serde_json::{Value, json};
 
-
 use super::clients::Socket;
 use crate::centrifugo::{Encoding, commands as protobuf, emulation_request, take_replies};
 
@@ -68,7 +67,10 @@ impl StreamClient {
         let commands = String::from_utf8_lossy(commands);
         if self.encoding == Encoding::Protobuf {
             let body = emulation_request(&self.session, &commands);
-            return self.sender.outgoing.extend(post(EMULATION_PATH, BYTES, &body));
+            return self
+                .sender
+                .outgoing
+                .extend(post(EMULATION_PATH, BYTES, &body));
         }
         let body = json!({"session": self.session, "node": "sim", "data": commands});
         let request = post(EMULATION_PATH, JSON, body.to_string().as_bytes());

@@ -321,7 +321,9 @@ fn slow_client_recovers(
     encoding: Encoding,
     slow_consumer: SlowConsumer,
 ) -> Checked {
-    let server = TestServer::with(backend, 2, |settings| {
+    // With another reactor as the channel's home, more than one answer may hold is published before the
+    // first drop is counted.
+    let server = TestServer::with(backend, 1, |settings| {
         settings.limits.outbox_bytes_max = 64 << 20;
         let policy = ChannelPolicy {
             slow_consumer,
