@@ -193,12 +193,6 @@ fn list(client: &Client, conns: &Conns, as_json: bool) -> Result<(), String> {
     list.print(client, as_json)
 }
 
-/// Lets others have the processor: a list of many pages takes seconds of it here too, and the scheduler
-/// lets a reactor wait until the slice of whoever runs is over, whatever its priority (EEVDF, Linux 6.6).
-fn give_way() {
-    std::thread::yield_now();
-}
-
 /// A list that comes in pages.
 struct List<'a> {
     target: String,
@@ -220,16 +214,12 @@ impl List<'_> {
         while let Some(target) = next.take() {
             let page = client.get(&target)?;
             left = left.saturating_sub(page.body.lines().count() as u64);
-            for lines in lines_of(&page.body, LINES) {
-                match as_json {
-                    true => print(lines)?,
-                    false => {
-                        for line in lines.lines() {
-                            table.push((self.row_of)(&json(line)?));
-                        }
-                    }
+            if as_json {
+                print(&page.body)?;
+            } else {
+                for line in page.body.lines() {
+                    table.push((self.row_of)(&json(line)?));
                 }
-                give_way();
             }
             match page.next {
                 Some(target) if left > 0 => {
@@ -252,18 +242,6 @@ impl List<'_> {
             (false, false) => print(&table.to_string()),
         }
     }
-}
-
-/// The text in pieces of so many lines, the last one maybe of fewer.
-fn lines_of(text: &str, lines: usize) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let ends = rest.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
-        let end = ends.map(|(at, _)| at + 1).nth(lines - 1);
-        let (piece, behind) = rest.split_at(end.unwrap_or(rest.len()));
-        rest = behind;
-        (!piece.is_empty()).then_some(piece)
-    })
 }
 
 fn query_of(conns: &Conns, left: u64) -> String {
@@ -490,8 +468,6 @@ fn number_of(object: &Value, name: &str) -> u64 {
     object[name].as_u64().unwrap_or_default()
 }
 
-/// Lines from which a list is printed until others have the processor.
-const LINES: usize = 32;
 /// Connections in a page, at most.
 const PAGE_MAX: u64 = 1024;
 /// Channels in a page, at most.
@@ -509,15 +485,6 @@ mod tests {
             "/connections?limit=3&cursor=1.7&user=a%26b"
         );
         assert_eq!(cursor_of(target).as_deref(), Some("1.7"));
-    }
-
-    #[test]
-    fn a_page_is_printed_in_pieces_of_whole_lines() {
-        let pieces = |text, lines| lines_of(text, lines).collect::<Vec<_>>();
-        assert_eq!(pieces("a\nb\nc\n", 2), ["a\nb\n", "c\n"]);
-        assert_eq!(pieces("a\nb\n", 2), ["a\nb\n"]);
-        assert_eq!(pieces("a\nb", 1), ["a\n", "b"]);
-        assert!(pieces("", 1).is_empty());
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) async fn list(call: &Call, query: Option<&str>) -> Result<Response, P
     decide(&call.caller, Action::Read)?;
     let mut query = Query::parse(query)?;
     let peer = &call.api.peer;
-    let (mut connections, mut pauses) = (Vec::new(), Pauses::default());
+    let (mut connections, mut pauses) = (Vec::new(), Pauses::new());
     let mut left = query.limit;
     // So many records are looked through that a page ends, also where few have the dialect.
     let mut visited_max = CONNECTIONS_MAX;

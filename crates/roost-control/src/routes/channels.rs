@@ -84,7 +84,7 @@ pub(super) async fn list(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
         Ok(page) => page,
         Err(error) => return not_answered(error),
     };
-    let (mut lines, mut pauses) = (Vec::new(), Pauses::default());
+    let (mut lines, mut pauses) = (Vec::new(), Pauses::new());
     for channel in &page {
         write_line(&mut lines, &View::of(&state, channel));
         pauses.after_line().await;

@@ -302,7 +302,7 @@ pub(super) async fn list(Shown(state): Shown<Arc<State>>, RawQuery(query): RawQu
     }
     let begun = Instant::now();
     let (mut lines, mut left) = (Vec::new(), query.limit);
-    let (listeners, mut pauses) = (Labels::of(&state), Pauses::default());
+    let (listeners, mut pauses) = (Labels::of(&state), Pauses::new());
     // A page ends after some time: one of few among very many would come late otherwise.
     while left > 0 && !walk.is_over() && begun.elapsed() < PAGE_TIME {
         match walk.next(left, begun + ANSWER_TIMEOUT).await {
@@ -345,7 +345,7 @@ async fn list_slowest(mut walk: Walk<'_>, count: usize) -> Response {
         slowest.truncate(count);
     }
     let mut lines = Vec::new();
-    let (listeners, mut pauses) = (Labels::of(walk.state), Pauses::default());
+    let (listeners, mut pauses) = (Labels::of(walk.state), Pauses::new());
     for record in &slowest {
         write_line(&mut lines, &View::of(&listeners, record));
         pauses.after_line().await;
