@@ -401,13 +401,17 @@ fn entries_that_come_and_go_are_events(backend: Backend) -> Checked {
         assert_eq!(hear_events(&mut listener, &topics, 2)?, expected);
         let second_id = second.id;
         drop(second);
-        let expected = told(&[
-            ("registration.on_unregister", json!([second_id, number])),
-            ("registration.on_delete", json!([second_id, number])),
-            ("subscription.on_unsubscribe", json!([second_id, topic])),
-            ("subscription.on_delete", json!([second_id, topic])),
-        ]);
-        assert_eq!(hear_events(&mut listener, &topics, 4)?, expected);
+        // That the first one has unsubscribed may come to the topic's home last, from another reactor.
+        let expected = [second_id, first.id].map(|last| {
+            told(&[
+                ("registration.on_unregister", json!([second_id, number])),
+                ("registration.on_delete", json!([second_id, number])),
+                ("subscription.on_unsubscribe", json!([second_id, topic])),
+                ("subscription.on_delete", json!([last, topic])),
+            ])
+        });
+        let heard = hear_events(&mut listener, &topics, 4)?;
+        assert!(expected.contains(&heard), "{heard:?}, not {expected:?}");
     }
     // Patterns as well.
     let mut session = Session::join(&server, "realm1")?;
