@@ -225,7 +225,7 @@ fn a_drain_closes_with_3001(backend: Backend, encoding: Encoding) -> Checked {
     Ok(())
 }
 
-/// Each gets all publications in its own encoding and in the same order, whoever has published.
+/// Each gets all publications in its own encoding and in the same order, of publishers of both.
 fn clients_of_both_encodings_get_the_same(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 3, |_| {});
     let mut clients = Vec::new();
