@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 
 use roost_testkit::client::Checked;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Api, KEY, ORDER_KEY, server};
 
@@ -132,6 +132,30 @@ fn a_broadcast_reaches_all_its_channels() -> Checked {
     }
     first.expect_text("all")?;
     last.expect_text("all")?;
+    Ok(())
+}
+
+/// One key of a broadcast counts in each of its channels by itself.
+#[test]
+fn a_broadcast_with_an_idempotency_key_comes_once_to_each_channel() -> Checked {
+    let server = server();
+    let api = Api::of(server.shared());
+    let channels: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+    let mut subscribers = Vec::new();
+    for channel in &channels {
+        subscribers.push(server.open(&format!("/raw/{channel}"))?);
+    }
+    for text in ["first", "again"] {
+        let body = json!({"channels": channels, "text": text, "idempotency_key": "k"});
+        let answer = api.post("/v1/broadcast", &body.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let body = json!({"channels": channels, "text": "last"});
+    assert_eq!(api.post("/v1/broadcast", &body.to_string()).status, 200);
+    for subscriber in &mut subscribers {
+        subscriber.expect_text("first")?;
+        subscriber.expect_text("last")?;
+    }
     Ok(())
 }
 
