@@ -166,7 +166,7 @@ fn a_client_that_was_away_gets_what_it_missed_of_each(backend: Backend) -> Check
     let last = stream.id.clone();
     drop(stream);
     for publisher in &mut publishers {
-        publish(&server, publisher, &["two", "three"])?;
+        publish(publisher, &["two", "three"])?;
     }
     let missed = all_with(&names, &["two", "three"]);
     // In another order of the channels, too.
@@ -197,7 +197,7 @@ fn an_id_from_the_middle_goes_on_from_there(backend: Backend) -> Checked {
     stream.begin(names.len())?;
     let all = ["1", "2", "3", "4"];
     for publisher in &mut publishers {
-        publish(&server, publisher, &all)?;
+        publish(publisher, &all)?;
     }
     let mut ids = vec![(stream.id.clone(), BTreeMap::new())];
     let mut got: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -225,8 +225,8 @@ fn a_loss_is_told_of_the_channel_that_has_it(backend: Backend) -> Checked {
     let mut stream = Several::of(&server, &names, None)?;
     stream.begin(2)?;
     let start = stream.id.clone();
-    publish(&server, &mut publishers[0], &["1", "2", "3", "4", "5", "6"])?;
-    publish(&server, &mut publishers[1], &["x"])?;
+    publish(&mut publishers[0], &["1", "2", "3", "4", "5", "6"])?;
+    publish(&mut publishers[1], &["x"])?;
     stream.events(7)?;
     let mut stream = Several::of(&server, &names, Some(&start))?;
     let got = stream.events(2)?;
@@ -262,7 +262,7 @@ fn a_channel_that_is_new_begins_now(backend: Backend) -> Checked {
     let mut stream = Several::of(&server, &names[..2], None)?;
     stream.begin(2)?;
     for publisher in &mut publishers {
-        publish(&server, publisher, &["one"])?;
+        publish(publisher, &["one"])?;
     }
     let mut other = Several::of(&server, &names[1..], Some(&stream.id))?;
     // Both begin, in any order, and of the new one nothing comes.
@@ -280,7 +280,7 @@ fn the_last_publications_of_each_can_be_asked_for(backend: Backend) -> Checked {
     let names = kept(4);
     let mut publishers = publishers(&server, &names)?;
     for publisher in &mut publishers {
-        publish(&server, publisher, &["1", "2", "3"])?;
+        publish(publisher, &["1", "2", "3"])?;
     }
     let path = format!("{}&history=2", path_of(&names));
     let mut stream = Several::open(&server, &path, None)?;
