@@ -369,7 +369,7 @@ fn a_server_ends_even_when_the_harness_is_killed() {
     wait_until("the server has ended", || is_gone(&pid));
 }
 
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < deadline, "{what}: not in 20 s");
