@@ -146,9 +146,12 @@ pub(crate) fn send_checks(core: &mut Core) {
         channels,
         ..
     } = core;
-    // A handshake that has ended meanwhile needs no check.
+    // Nobody waits for those that were given up, or whose connection has ended.
     let mut checks = token_checks.take();
-    checks.retain(|check| connections.get(check.key).is_some());
+    checks.retain(|check| match connections.get(check.key) {
+        Some(conn) => conn.phase == Phase::Joining || token_checks.awaits(check.key.slot()),
+        None => false,
+    });
     if checks.is_empty() {
         return;
     }

@@ -116,9 +116,14 @@ pub(crate) fn send_calls(core: &mut Core) {
         channels,
         ..
     } = core;
-    // A connection that has ended meanwhile asks nothing.
+    // Nobody waits for those that were given up, or whose connection has ended: while the control thread
+    // hangs, clients ask again, and they would be ever more.
     let mut calls = hook_calls.take();
-    calls.retain(|call| connections.get(call.key).is_some());
+    calls.retain(|call| match connections.get(call.key) {
+        Some(conn) if call.number == 0 => conn.phase == Phase::Joining,
+        Some(_) => hook_calls.waits_for(call.key.slot(), call.number),
+        None => false,
+    });
     if calls.is_empty() {
         return;
     }

@@ -222,6 +222,12 @@ impl HookCalls {
         !self.waiting.is_empty() && self.waiting.contains_key(&slot)
     }
 
+    /// Whether an open connection waits for this answer.
+    pub(crate) fn waits_for(&self, slot: u32, number: u32) -> bool {
+        let waiting = self.waiting.get(&slot);
+        waiting.is_some_and(|waiting| waiting.number == number)
+    }
+
     /// Keeps what stands behind the command of a connection that waits.
     pub(crate) fn keep_rest(&mut self, slot: u32, rest: Message<'_>) {
         let Some(waiting) = self.waiting.get_mut(&slot) else {
@@ -234,10 +240,7 @@ impl HookCalls {
 
     /// It waits no longer: its question is answered, or given up. `None` if that was another one.
     pub(crate) fn take_waiting(&mut self, slot: u32, number: u32) -> Option<Waiting> {
-        let is_this = self
-            .waiting
-            .get(&slot)
-            .is_some_and(|waiting| waiting.number == number);
+        let is_this = self.waits_for(slot, number);
         is_this.then(|| self.remove(slot))?
     }
 

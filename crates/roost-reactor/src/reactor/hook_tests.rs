@@ -18,6 +18,8 @@ use crate::{
 };
 
 const WAIT_MS: u32 = 5_000;
+/// What the ring to the control thread has room for, and more.
+const RING_BATCHES: usize = 40;
 
 fn world(asks_connect: bool) -> World {
     let mut settings = Settings::for_tests();
@@ -237,6 +239,32 @@ fn without_an_answer_handshakes_and_requests_end_and_others_go_on() {
         assert_eq!(world.count("connections_awaiting_hooks"), 0);
         drop(control);
     }
+}
+
+/// While the control thread hangs with its ring full, questions that were given up were kept, and the
+/// reactor looked each millisecond whether they could be sent.
+#[test]
+fn what_was_given_up_is_not_asked_any_more() {
+    let mut world = world(false);
+    let mut control = world.control();
+    let session = wamp(&mut world);
+    for _ in 0..RING_BATCHES {
+        let client = world.connect();
+        world.send(client, request("/raw/chat:1"));
+    }
+    for number in 1..4 {
+        world.send(session, frame(&format!(r#"[32,{number},{{}},"chat:1"]"#)));
+        assert!(
+            world.reactor.core.hook_calls.has_unsent(),
+            "no ring is full"
+        );
+        world.run(u64::from(WAIT_MS) + 1_000);
+        let said = text(world.take(session));
+        assert!(said.contains("authorization_failed"), "{said}");
+        assert!(!world.reactor.core.hook_calls.has_unsent(), "{number}");
+    }
+    let session = world.key(session);
+    assert!(asked(&mut control).iter().all(|call| call.key != session));
 }
 
 #[test]
