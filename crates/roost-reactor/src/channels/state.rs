@@ -297,6 +297,7 @@ impl Channels {
         now: u32,
     ) {
         self.hub.inner.set_time(now);
+        self.expiries.forget(who.0, channel);
         self.hub
             .inner
             .end(who, encoding, channel, &mut self.hub.outputs);

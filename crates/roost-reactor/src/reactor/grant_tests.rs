@@ -30,6 +30,12 @@ fn start_with(change: impl FnOnce(&mut Settings)) -> (World, ControlPeer, Client
     change(&mut settings);
     let mut world = World::new(settings);
     let mut control = world.control();
+    let client = connect(&mut world, &mut control);
+    (world, control, client)
+}
+
+/// A client that has connected as alice.
+fn connect(world: &mut World, control: &mut ControlPeer) -> Client {
     let client = world.connect();
     let head = "GET /connection/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -37,12 +43,12 @@ fn start_with(change: impl FnOnce(&mut Settings)) -> (World, ControlPeer, Client
     world.send(client, head.as_bytes());
     world.run(50);
     assert!(text(world.take(client)).starts_with("HTTP/1.1 101 "));
-    send(&mut world, client, r#"{"id":1,"connect":{"token":"t"}}"#);
-    let check = check(&mut control);
+    send(world, client, r#"{"id":1,"connect":{"token":"t"}}"#);
+    let check = check(control);
     assert_eq!(check.channel, None);
-    say(&mut control, good(&check, "alice", None));
-    expect(&mut world, client, &[r#"{"id":1,"connect":{"#]);
-    (world, control, client)
+    say(control, good(&check, "alice", None));
+    expect(world, client, &[r#"{"id":1,"connect":{"#]);
+    client
 }
 
 fn send(world: &mut World, client: Client, lines: &str) {
@@ -197,6 +203,35 @@ fn one_that_subscribes_again_without_a_token_stays() {
     world.run(20_000);
     world.run(20_000);
     assert_eq!(world.count("subscriptions"), 1);
+}
+
+/// The next connection in its slot has the subscription for as long as it likes.
+#[test]
+fn how_long_a_token_allows_ends_with_its_connection() {
+    let (mut world, mut control, client) = start();
+    let stays = connect(&mut world, &mut control); // so that the channel keeps its number
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"open"}}"#;
+    send(&mut world, stays, subscribe);
+    send(
+        &mut world,
+        client,
+        r#"{"id":2,"subscribe":{"channel":"open","token":"s"}}"#,
+    );
+    let first = check(&mut control);
+    let key = first.key;
+    say(&mut control, good(&first, "alice", Some(1_000)));
+    expect(&mut world, client, &[r#""ttl":1}"#]);
+    world.abort(client);
+    let next = connect(&mut world, &mut control);
+    let in_slot = world.reactor.core.connections.key_at(key.slot());
+    assert!(in_slot.is_some_and(|other| other != key), "{in_slot:?}");
+    send(&mut world, next, subscribe);
+    expect(&mut world, next, &[r#"{"id":2,"subscribe":{}}"#]);
+    world.run(20_000);
+    world.run(20_000);
+    expect(&mut world, next, &[]);
+    assert_eq!(world.count("subscriptions"), 2);
+    assert_eq!(world.count("subscriptions_expired_total"), 0);
 }
 
 #[test]
