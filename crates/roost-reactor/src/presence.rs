@@ -114,7 +114,7 @@ fn try_ask(
         return Err(Refusal::NotAllowed(denial));
     }
     let now = core.now();
-    if !counts_only && !core.presence_asks.take(key.slot(), now) {
+    if !counts_only && !core.presence_asks.take(key, now) {
         return Err(Refusal::TooOften);
     }
     let query = PresenceQuery {
