@@ -147,6 +147,52 @@ mod tests {
         assert!(rates.take(ip("2001:db8:0:1:ffff::"), 1).is_err());
         assert!(rates.take(ip("192.0.2.1"), 1).is_err());
         assert_eq!(rates.take(ip("2001:db8:0:2::"), 1), Ok(()));
+        // Its first 64 bits are those of the other's 32.
+        assert_eq!(rates.take(ip("0:0:c000:201::1"), 1), Ok(()));
+    }
+
+    #[test]
+    fn one_that_is_refused_is_told_when_it_may_try_again() {
+        let rates = ConnectRates::new(&Limits {
+            connects_per_address_per_second_max: 1,
+            client_burst_ms: 5_000,
+            ..Limits::default()
+        });
+        let peer = ip("192.0.2.1");
+        for _ in 0..5 {
+            assert_eq!(rates.take(peer, 10), Ok(()));
+        }
+        assert_eq!(rates.take(peer, 10), Err(1));
+        assert_eq!(rates.take(peer, 19), Err(1), "in a tenth of one");
+        assert_eq!(rates.take(peer, 20), Ok(()));
+        // With a lesser burst it waits for longer.
+        let less = ConnectRates {
+            burst_ns: 2 * SECOND_NS,
+            ..rates
+        };
+        assert_eq!(less.take(peer, 20), Err(4));
+        assert_eq!(less.take(peer, 50), Err(1));
+        assert_eq!(less.take(peer, 60), Ok(()));
+    }
+
+    #[test]
+    fn rates_are_of_the_limits_they_were_made_of() {
+        let limits = Limits {
+            connects_per_address_per_second_max: 10,
+            client_burst_ms: 2_000,
+            ..Limits::default()
+        };
+        let rates = rates(10);
+        assert!(rates.is_of(&limits));
+        let other_rate = Limits {
+            connects_per_address_per_second_max: 11,
+            ..limits.clone()
+        };
+        let other_burst = Limits {
+            client_burst_ms: 2_001,
+            ..limits
+        };
+        assert!(!rates.is_of(&other_rate) && !rates.is_of(&other_burst));
     }
 
     #[test]

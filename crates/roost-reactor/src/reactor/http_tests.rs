@@ -489,3 +489,27 @@ fn nothing_is_kept_of_a_connection_that_speaks_http_no_more() {
         0
     );
 }
+
+#[test]
+fn a_reload_changes_how_many_connections_an_address_may_begin() {
+    let mut world = world();
+    let status = |world: &mut World| {
+        let client = world.connect();
+        world.send(client, get("/health"));
+        world.run(20);
+        let (answers, _) = answers(&world.take(client), &["GET"]);
+        statuses(&answers)
+    };
+    for _ in 0..10 {
+        assert_eq!(status(&mut world), [200]);
+    }
+    world.reload(|settings| {
+        settings.limits.connects_per_address_per_second_max = 1;
+        settings.limits.client_burst_ms = 1_000;
+    });
+    let begun = [(); 4].map(|()| status(&mut world));
+    assert_eq!(begun[1..], [[429], [429], [429]], "{begun:?}");
+    assert!(world.count("refused_connect_rate_total") >= 3);
+    world.reload(|settings| settings.limits.connects_per_address_per_second_max = 0);
+    assert_eq!(status(&mut world), [200]);
+}
