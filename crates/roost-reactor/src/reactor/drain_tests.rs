@@ -70,6 +70,51 @@ fn a_rate_that_is_too_low_for_the_timeout_is_exceeded_so_that_all_are_told() {
     assert_eq!(world.count("drain_told_total"), 60);
 }
 
+/// A client that has not been told yet asks for something that goes on: it is sent elsewhere with an answer
+/// that it takes as such. A browser takes any status but 200 of an event stream as final.
+#[test]
+fn what_would_go_on_is_not_begun_while_connections_are_told() {
+    let mut world = world(0);
+    let cases = [
+        ("POST /connection/http_stream", "Content-Length: 2\r\n", 503),
+        ("GET /connection/sse?cf_connect=%7B%7D", "", 503),
+        ("GET /connection/websocket", UPGRADE, 503),
+        ("GET /sse/a", "", 200),
+        ("GET /sse?channel=a&channel=b", "", 200),
+    ];
+    world.connect(); // it is told at once
+    let clients = cases.map(|_| world.connect());
+    world.begin_paced_drain(Pace {
+        delay_ms: 0,
+        timeout_ms: 600_000,
+        per_second: 1,
+    });
+    world.run(100);
+    assert_eq!(world.count("drain_told_total"), 1);
+    for (client, (line, headers, status)) in clients.into_iter().zip(cases) {
+        let body = if line.starts_with("POST") { "{}" } else { "" };
+        let request = format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}\r\n{body}");
+        world.send(client, request);
+        world.run(20);
+        let said = world.take(client);
+        let said = String::from_utf8_lossy(&said);
+        let beginning = format!("HTTP/1.1 {status} ");
+        assert!(said.starts_with(&beginning), "{line}: {said}");
+        let comes_back = match status {
+            200 => said.contains("\r\n\r\n: this server cannot serve the stream now\nretry: "),
+            _ => said.contains("going down"),
+        };
+        assert!(comes_back, "{line}: {said}");
+        assert!(world.has_fin(client), "{line}: it is the last answer");
+    }
+    assert_eq!(world.count("event_streams_open"), 0);
+    assert_eq!(world.count("websockets_open"), 0);
+    assert_eq!(world.count("drain_told_total"), 1, "none of them was told");
+}
+
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// Its ring is full, and more waits for it: the reactor looks each millisecond whether there is room.
 #[test]
 fn a_drain_begins_and_ends_in_time_while_the_control_thread_takes_nothing() {
