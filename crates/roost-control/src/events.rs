@@ -120,3 +120,108 @@ impl EventTasks {
 const INPUTS_AT_ONCE: usize = 256;
 /// How often gauges are brought up to date where nothing happens.
 const IDLE_MS: u64 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::thread;
+
+    use roost_hooks::{JournalRules, Keys};
+    use roost_net::wake_event;
+    use roost_reactor::{EventKinds, Events};
+    use roost_testkit::client::Client;
+    use roost_testkit::server::{Backend, DEADLINE, TestServer};
+    use rustls::{ClientConfig, RootCertStore};
+
+    use super::*;
+    use crate::event_destination::Teller;
+    use crate::hook_client::HookUrl;
+
+    /// An application that takes a batch, and says what it was.
+    fn take(stream: &TcpStream) -> String {
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("it sends");
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().expect("a length");
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("it sends all");
+        let mut writer = stream;
+        let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+        writer.write_all(answer).expect("it reads");
+        String::from_utf8(body).expect("JSON")
+    }
+
+    fn to(url: &str) -> EventsTo {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider);
+        let tls = tls.with_safe_default_protocol_versions().expect("versions");
+        let tls = tls.with_root_certificates(RootCertStore::empty());
+        EventsTo {
+            rules: JournalRules {
+                batch_max: 1_000,
+                batch_wait_ms: 0,
+                queue_max: 1_000,
+                linger_ms: 0,
+                tells_occupied: true,
+                tells_vacated: true,
+                tells_joined: true,
+                tells_left: true,
+            },
+            teller: Teller::Node {
+                name: "one".to_owned(),
+                keys: Keys::default(),
+                kinds: EventKinds::of(|_| true),
+                namespaces: vec!["*".to_owned()],
+            },
+            url: HookUrl::parse(url).expect("a URL"),
+            tls: Arc::new(tls.with_no_client_auth()),
+            timeout: DEADLINE,
+        }
+    }
+
+    /// The ends of its last connections are what a reactor says last: the control thread has not read them when it
+    /// is told that the reactors have stopped.
+    #[test]
+    fn what_reactors_have_said_when_they_stopped_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let told = thread::spawn(move || take(&listener.accept().expect("a connection").0));
+        let server = TestServer::with(Backend::Epoll, 1, |settings| {
+            settings.events = Events {
+                kinds: EventKinds::of(|_| true),
+                namespaces: vec!["*".to_owned()],
+            };
+        });
+        let (waker, _woken) = wake_event().expect("two descriptors");
+        let control = server.shared().control_peer(waker).expect("the only one");
+        let clients = [1, 2, 3].map(|_| Client::open(server.address(), "/echo").expect("it opens"));
+        drop(clients);
+        server.wait_for_count("connections_open", |count| count == 0);
+        drop(server);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("descriptors").block_on(async {
+            let (to_events, mut tasks) =
+                start(vec![to(&format!("http://{address}/"))]).expect("it starts");
+            let peer = Peer::new(control, None, None, Some(to_events));
+            tasks.finish(&peer, DEADLINE).await;
+        });
+        let told = told.join().expect("it was told");
+        for kind in ["connected", "disconnected"] {
+            let count = told.matches(&format!(r#":"{kind}""#)).count();
+            assert_eq!(count, 3, "{kind}: {told}");
+        }
+    }
+}

@@ -559,3 +559,38 @@ const WAITING_MAX: usize = 4096;
 pub(crate) const RING_RETRY: Duration = Duration::from_millis(5);
 /// Answers handed over before other tasks run.
 const ANSWERS_AT_ONCE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use roost_net::Driver;
+    use roost_net::sim::{SimFaults, SimNet, SimOptions};
+    use roost_reactor::{Reactor, Settings, Shared};
+
+    use super::*;
+
+    #[test]
+    fn all_that_reactors_have_said_is_read_at_the_end() {
+        const REACTORS: usize = 12;
+        let net = SimNet::new(1, SimFaults::none());
+        let shared = Shared::new(Settings::for_tests(), REACTORS, 1);
+        let waker = net.driver(SimOptions::default()).waker();
+        let control = shared.control_peer(waker).expect("the only one");
+        let peer = Peer::new(control, None, None, None);
+        let mut sent = Vec::new();
+        for id in 0..REACTORS {
+            let driver = net.driver(SimOptions::default());
+            let mut reactor = Reactor::new(driver, id as u8, shared.clone());
+            // As many as its ring takes.
+            while let Ok(asked) = peer.ask(id, Request::Ping) {
+                sent.push(asked);
+            }
+            reactor.run_once().expect("a simulated wait does not fail");
+        }
+        assert!(sent.len() > ANSWERS_AT_ONCE, "{} are few", sent.len());
+        peer.read_all();
+        for asked in &mut sent {
+            let answer = asked.answer.try_recv();
+            assert!(matches!(answer, Ok(Ok(Reply::Pong))), "{answer:?}");
+        }
+    }
+}
