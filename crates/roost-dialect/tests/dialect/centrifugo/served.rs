@@ -244,6 +244,85 @@ fn the_application_subscribes_a_client() {
 }
 
 #[test]
+fn the_application_subscribes_a_client_to_no_more_than_it_may_have() {
+    let mut client = Client::connected();
+    let session = client.session;
+    client.subscribing(2, 1);
+    client.subscribing(3, 2); // as many as it may have
+    assert_eq!(client.dialect.begin_subscription(session, "c3"), None);
+    client.subscribed(2, 1);
+    client.subscribed(3, 2);
+    assert_eq!(client.dialect.begin_subscription(session, "c3"), None);
+    client.end(1);
+    assert!(client.dialect.begin_subscription(session, "c3").is_some());
+}
+
+/// A client has asked for what the application subscribes it to meanwhile: it is answered, and the subscription
+/// is its own.
+#[test]
+fn a_client_that_subscribes_at_the_same_time_subscribes_itself() {
+    let mut client = Client::connected();
+    let session = client.session;
+    client.subscribing(2, 7);
+    let (form, token) = client
+        .dialect
+        .begin_subscription(session, "c7")
+        .expect("it may");
+    let channel = ChannelId(7);
+    client.tell(Event::Subscribing {
+        token,
+        channel,
+        form,
+    });
+    let (next, said) = client.recovered(token, 7, (Recovers::Nothing, None));
+    assert_eq!((next, said), (Next::Continue, vec![]));
+    assert_eq!(client.subscribed(2, 7), [r#"{"id":2,"subscribe":{}}"#]);
+    // What it misses does not end its connection: it subscribes again.
+    let name = "c7";
+    let next = client.tell(Event::Missed { channel, name }).0;
+    assert!(matches!(next, Next::Unsubscribe { .. }), "{next:?}");
+}
+
+/// Where a token names a channel twice, the answer tells of it once.
+#[test]
+fn a_channel_that_is_named_twice_is_told_once() {
+    let mut client = Client::new();
+    client.outcome = Ok(Admission {
+        user: "alice".into(),
+        expires_in_s: None,
+        provider: Provider::Jwt,
+        subscriptions: ["a", "a"].into_iter().map(Into::into).collect(),
+        info: None,
+    });
+    let mut tokens = Vec::new();
+    let (check, _) = draw(&mut client, CONNECT);
+    assert_eq!(check.expect("a command").0, "check");
+    let outcome = client.outcome.clone();
+    client.tell(Event::TokenChecked(&outcome));
+    loop {
+        let (asked, _) = draw(&mut client, CONNECT);
+        let (asked, token) = asked.expect("a command");
+        if asked == "await" {
+            break;
+        }
+        assert_eq!(asked, "subscribe a");
+        let (channel, form) = (ChannelId(0), Form::CENTRIFUGO);
+        client.tell(Event::Subscribing {
+            token,
+            channel,
+            form,
+        });
+        tokens.push(token);
+    }
+    for &token in &tokens {
+        client.recovered(token, 0, (Recovers::Nothing, None));
+    }
+    let said = end_wait(&mut client, &[]);
+    assert!(said[0].contains(r#""subs":{"a":{}}"#), "{said:?}");
+    assert_eq!(client.channels(), [0]);
+}
+
+#[test]
 fn a_user_has_a_channel_of_its_own() {
     let mut client = Client::new();
     let settings = Settings {
