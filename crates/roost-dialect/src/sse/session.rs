@@ -385,6 +385,7 @@ const UNSUBSCRIBED: &str = "The application has ended the subscription.";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Replies;
 
     #[test]
     fn a_session_is_handed_over_with_its_channel() {
@@ -395,6 +396,44 @@ mod tests {
             assert_eq!(state, State::One(joined));
             assert_eq!(sse.import(state), session);
         }
+    }
+
+    #[test]
+    fn a_channel_that_is_refused_late_is_not_subscribed_to() {
+        let mut sse = Sse::new(Arc::default());
+        let mut session = sse.open(None, SEVERAL, None);
+        let several = sse.several(session).expect("it is one");
+        let tokens = ["a", "b"].map(|name| several.add(name) as u64);
+        let mut replies = Replies::default();
+        let mut tell = |sse: &mut Sse, event: Event<'_>| {
+            let cx = &mut Context {
+                replies: &mut replies,
+                new_id: &mut || 1,
+            };
+            assert_eq!(sse.on(session, event, cx), Next::Continue);
+            let mut said = Vec::new();
+            replies.drain(|_, bytes| said.extend_from_slice(bytes));
+            String::from_utf8(said).expect("it is text")
+        };
+        for (token, channel) in tokens.into_iter().zip([7, 8]) {
+            let event = Event::Subscribing {
+                token,
+                channel: ChannelId(channel),
+                form: EVENT_OF_CHANNEL,
+            };
+            assert_eq!(tell(&mut sse, event), "");
+        }
+        let refused = Event::SubscriptionRefused {
+            token: tokens[0],
+            channel: ChannelId(7),
+            refusal: Refusal::NoRoom,
+        };
+        let said = tell(&mut sse, refused);
+        assert!(said.contains("roost.refused"), "{said}");
+        assert!(!sse.is_subscribed(session, ChannelId(7)));
+        let popped = std::iter::from_fn(|| sse.pop_subscription(&mut session));
+        let popped: Vec<_> = popped.map(|(channel, _)| channel).collect();
+        assert_eq!(popped, [ChannelId(8)]);
     }
 
     #[test]
