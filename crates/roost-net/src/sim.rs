@@ -40,6 +40,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -198,7 +199,14 @@ impl SimNet {
         self.0.borrow().kernel.counts
     }
 
-    /// A hash over all events taken from all drivers so far, with their times and bytes.
+    /// What is said on connections to this address is random, as what TLS says is: of their bytes the lengths
+    /// alone are in the trace.
+    pub fn trace_lengths_at(&self, address: SocketAddr) {
+        self.0.borrow_mut().kernel.trace_lengths_at(address);
+    }
+
+    /// A hash over all events taken from all drivers so far, with their times and bytes. Two runs from one seed
+    /// have the same.
     pub fn trace_hash(&self) -> u64 {
         self.0.borrow().trace
     }

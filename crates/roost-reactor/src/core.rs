@@ -32,6 +32,7 @@ use crate::hook_calls::HookCalls;
 use crate::incidents::{IncidentKind, Incidents};
 use crate::login_queue::LoginQueue;
 use crate::presence_asks::PresenceAsks;
+use crate::secrets::Secrets;
 use crate::session_queries::{EventsWanted, SessionQueries};
 use crate::sessions::Sessions;
 use crate::settings::{Listener, Settings};
@@ -79,6 +80,8 @@ pub(crate) struct Core {
     pub(crate) has_for_control: bool,
     /// Requests for sessions of other reactors.
     pub(crate) relays: Relays,
+    /// What names of sessions are made of.
+    pub(crate) secrets: Secrets,
     /// Connections whose subscriptions have been answered that they wait for.
     pub(crate) ended_waits: Vec<ConnKey>,
     /// Connections that have just opened and whose client had sent more behind its request.

@@ -67,7 +67,7 @@ pub(crate) fn begin(
             "The server is going down; connect again later.",
         );
     }
-    let Some(secret) = roost_tls::random::secret() else {
+    let Some(secret) = core.secrets.next() else {
         return refuse(
             core,
             key,

@@ -104,6 +104,7 @@ mod realms;
 mod records;
 mod requests;
 mod responses;
+mod secrets;
 mod server;
 mod server_subscriptions;
 mod session_events;

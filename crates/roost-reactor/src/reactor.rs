@@ -43,6 +43,7 @@ use std::io;
 use std::time::Duration;
 
 use roost_net::{CloseCause, Driver, Event, ListenAddr, ListenOptions, Waker};
+use roost_random::SplitMix64;
 use tracing::{debug, info};
 
 use crate::channels::Lane;
@@ -61,6 +62,7 @@ use crate::listening::{Listening, options};
 use crate::messages::apply_pending;
 use crate::peer_messages::{handle_peer_messages, is_probe};
 use crate::records::handle_next_hello;
+use crate::secrets::Secrets;
 use crate::session_events::watch_if_wanted;
 use crate::session_scans::scan_slice;
 use crate::shared::{ListenError, Shared};
@@ -126,6 +128,13 @@ impl<D: Driver> Reactor<D> {
     /// given, nothing is done.
     pub fn trim_heap_by(&mut self, trim_heap: fn(u64) -> bool) {
         self.trim_heap = trim_heap;
+    }
+
+    /// Names sessions by numbers that follow from a seed and not by secrets, so that a simulation goes the same
+    /// way each time.
+    #[doc(hidden)]
+    pub fn seed_secrets(&mut self, seed: u64) {
+        self.core.secrets = Secrets::Seeded(SplitMix64::new(seed));
     }
 
     /// Listens on the addresses of all listeners, in their order: those of the settings, or what the

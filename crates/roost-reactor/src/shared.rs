@@ -33,6 +33,7 @@ use crate::listening::{ListenerUses, OpenedListener};
 use crate::login_queue::LoginQueue;
 use crate::peer_message::PeerMessage;
 use crate::presence_asks::PresenceAsks;
+use crate::secrets::Secrets;
 use crate::session_queries::{EventsWanted, SessionQueries};
 use crate::sessions::Sessions;
 use crate::settings::{LISTENERS_MAX, Settings};
@@ -238,6 +239,7 @@ impl Shared {
             journal: Journal::new(&settings.events),
             has_for_control: false,
             relays: Relays::default(),
+            secrets: Secrets::default(),
             ended_waits: Vec::new(),
             early_data: Vec::new(),
             handled_bytes: 0,

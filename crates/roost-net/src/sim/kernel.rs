@@ -32,6 +32,8 @@ pub(super) struct Kernel {
     machines: Vec<Machine>,
     hash_seed: u64,
     port_last: u16,
+    /// Where what is said is random: see [`SimNet::trace_lengths_at`](super::SimNet::trace_lengths_at).
+    lengths_at: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Kernel {
             listeners: Vec::new(),
             machines: Vec::new(),
             port_last: PORT_FIRST,
+            lengths_at: Vec::new(),
         }
     }
 
@@ -252,6 +255,17 @@ impl Kernel {
         let stands = end.connected && end.error.is_none();
         let peer = self.end(id.peer()).map(|peer| peer.addr);
         peer.filter(|_| stands)
+    }
+
+    pub(super) fn trace_lengths_at(&mut self, address: SocketAddr) {
+        self.lengths_at.push(address);
+    }
+
+    /// Whether the bytes of a connection are in no trace.
+    pub(super) fn has_random_bytes(&self, id: SockId) -> bool {
+        let ends = self.link(id).map_or(&[][..], |link| &link.ends);
+        let mut addresses = ends.iter().map(|end| end.addr);
+        addresses.any(|address| self.lengths_at.contains(&address))
     }
 
     // News.

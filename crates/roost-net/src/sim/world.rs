@@ -81,6 +81,7 @@ impl World {
         let (kind, detail) = match event {
             Queued::Accepted(listener, ..) => (1, u64::from(listener.0)),
             Queued::Connected(_) => (2, 0),
+            Queued::Bytes(key, _, n) if self.has_random_bytes(id, *key) => (3, *n as u64),
             Queued::Bytes(_, buffer, n) => (3, hash_bytes(&buffer[..*n])),
             Queued::ReadClosed(_) => (4, 0),
             Queued::Sent(_) => (5, 0),
@@ -92,6 +93,12 @@ impl World {
         for word in [self.kernel.now, u64::from(id.0), kind, key, detail] {
             self.trace = mix(self.trace.wrapping_add(1) ^ word);
         }
+    }
+
+    fn has_random_bytes(&self, id: SimDriverId, key: ConnKey) -> bool {
+        let port = self.ports[id.0 as usize].as_ref();
+        let sock = port.and_then(|port| port.sock_of(key));
+        sock.is_some_and(|sock| self.kernel.has_random_bytes(sock))
     }
 
     pub(super) fn leaks(&self) -> SimLeaks {

@@ -284,12 +284,17 @@ fn listen(
     for id in 0..plan.reactors {
         let driver = net.driver(plan.driver.clone());
         let mut reactor = Reactor::new(driver, id as u8, shared.clone());
+        reactor.seed_secrets(plan.seed.rotate_left(id as u32));
         addresses = reactor
             .listen(addresses)
             .expect("a simulated address is free");
         reactors.push(Some(reactor));
     }
-    let addresses = addresses.iter().map(listeners::address_of).collect();
+    let addresses: Vec<_> = addresses.iter().map(listeners::address_of).collect();
+    let listeners = plan.settings.listeners.iter().zip(&addresses);
+    for (_, &address) in listeners.filter(|(listener, _)| listener.tls.is_some()) {
+        net.trace_lengths_at(address); // its keys are random, and the lengths are not
+    }
     (reactors, addresses)
 }
 

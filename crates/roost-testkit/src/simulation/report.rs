@@ -86,6 +86,7 @@ pub struct Report {
     pub costs: Costs,
     /// Loop iterations of all reactors.
     pub iterations: u64,
-    /// Hash over all events: equal seeds give equal traces.
+    /// Hash over all events, with their times and bytes; of connections with TLS, whose keys are random, with the
+    /// lengths of what comes. Equal seeds give equal traces, in each run of a program.
     pub trace: u64,
 }

@@ -308,6 +308,11 @@ impl Port {
         k.other_end(self.live(key, "other_end")?.sock?)
     }
 
+    /// The socket of a connection that has one.
+    pub(in crate::sim) fn sock_of(&self, key: ConnKey) -> Option<SockId> {
+        self.conn(key)?.sock
+    }
+
     /// The driver is dropped: its sockets close as at the end of a process.
     pub(in crate::sim) fn shut(&mut self, k: &mut Kernel) {
         self.stop_listening(k);
