@@ -98,10 +98,21 @@ impl HighWater {
 pub(crate) struct Untouched(usize);
 
 impl Untouched {
+    /// None of `len` has been used.
+    pub(crate) fn all(len: usize) -> Untouched {
+        Untouched(len)
+    }
+
     /// `len` are left after one was taken.
     #[inline]
     pub(crate) fn note(&mut self, len: usize) {
         self.0 = self.0.min(len);
+    }
+
+    /// How many were not touched since [`Untouched::take`].
+    #[inline]
+    pub(crate) fn least(&self) -> usize {
+        self.0
     }
 
     /// How many were not touched since the last call; `len` are there now.

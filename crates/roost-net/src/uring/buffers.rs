@@ -3,7 +3,8 @@
 //! A provided buffer ring hands buffers out in the order they were put in. To keep the memory in
 //! use small and warm, a buffer is put in only when a receive is about to be submitted that needs
 //! it, and the last one given back goes in first: what is touched is as much as is ever in use at
-//! once, not all of it in turn.
+//! once, not all of it in turn. What a burst has touched beyond [`WARM_MAX`], pongs of many connections
+//! say, is given back when it is over.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -23,8 +24,9 @@ pub(super) struct ReadBuffers {
     tail: u16,
     /// Neither in the ring nor holding received bytes; the last is the warmest.
     free: Vec<u16>,
-    /// So many of them, the coldest, have no memory.
+    /// So many of them, the coldest, had no memory when it was last given back.
     empty: usize,
+    /// So many were not used since buffers were last looked through.
     untouched: Untouched,
     /// In the ring.
     offered: u32,
@@ -50,7 +52,7 @@ impl ReadBuffers {
             tail: 0,
             free: (0..count).rev().collect(),
             empty: usize::from(count),
-            untouched: Untouched::default(),
+            untouched: Untouched::all(usize::from(count)),
             offered: 0,
             claims: 0,
         };
@@ -72,7 +74,6 @@ impl ReadBuffers {
                 return false;
             };
             self.untouched.note(self.free.len());
-            self.empty = self.empty.min(self.free.len());
             self.offer(id);
         }
         self.claims += 1;
@@ -107,20 +108,42 @@ impl ReadBuffers {
         self.free.push(id);
     }
 
+    /// Whether more of those that are free have memory than shall keep it behind a burst.
+    #[inline]
+    pub(super) fn is_swollen(&self) -> bool {
+        self.free.len() > self.untouched.least().min(self.empty) + WARM_MAX
+    }
+
+    /// Gives the memory of all that are free back, but of the [`WARM_MAX`] warmest.
+    #[cold]
+    pub(super) fn release_swollen(&mut self) {
+        let len = self.free.len();
+        self.empty = self.empty.min(self.untouched.take(len));
+        let cold = len.saturating_sub(WARM_MAX);
+        self.release(cold);
+        self.untouched.note(cold); // the others have been used
+    }
+
     /// Gives the memory of those back that were not used since the last call; in bytes.
     pub(super) fn release_idle(&mut self) -> usize {
         let untouched = self.untouched.take(self.free.len());
-        if untouched <= self.empty {
+        self.empty = self.empty.min(untouched);
+        self.release(untouched)
+    }
+
+    /// Gives the memory of the `count` coldest back; in bytes.
+    fn release(&mut self, count: usize) -> usize {
+        if count <= self.empty {
             return 0;
         }
         // Neighbours together, the first on top: a page may be that of several buffers.
-        self.free[..untouched].sort_unstable_by(|a, b| b.cmp(a));
+        self.free[..count].sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0;
-        for run in self.free[..untouched].chunk_by(|a, b| *a == *b + 1) {
+        for run in self.free[..count].chunk_by(|a, b| *a == *b + 1) {
             bytes += self.release_pages_of(run[run.len() - 1], run[0]);
         }
-        let fresh = untouched - self.empty;
-        self.empty = untouched;
+        let fresh = count - self.empty;
+        self.empty = count;
         bytes.min(fresh * self.bytes as usize)
     }
 
@@ -211,6 +234,10 @@ impl Drop for Region {
     }
 }
 
+/// So many keep their memory behind a burst, until they have not been used for a while: few enough that
+/// they weigh nothing beside connections, and as many as an iteration mostly needs.
+const WARM_MAX: usize = 8;
+
 /// The smallest pages there are; larger ones refuse what is not whole.
 const PAGE_BYTES: usize = 4_096;
 
@@ -221,6 +248,49 @@ const BUFFERS_MAX: u16 = 32_768;
 mod tests {
     use super::*;
     use crate::uring::UringOptions;
+
+    /// Has the first `count` that are free used and given back.
+    fn use_at_once(buffers: &mut ReadBuffers, count: u16) {
+        let ids: Vec<u16> = buffers.free.iter().rev().copied().collect();
+        let ids = &ids[..usize::from(count)];
+        assert!(ids.iter().all(|_| buffers.claim()));
+        for &id in ids {
+            buffers.complete(Some(id));
+            buffers.lend(id, 1).fill(0xff);
+            buffers.shrink(id);
+        }
+    }
+
+    #[test]
+    fn a_burst_leaves_few_buffers_with_memory() {
+        const COUNT: u16 = 64;
+        const BYTES: u32 = 16_384;
+        let ring = Ring::new(&UringOptions::default()).expect("this kernel has io_uring");
+        let mut buffers = ReadBuffers::new(&ring, COUNT, BYTES).expect("there is memory");
+        let warm = |buffers: &mut ReadBuffers| {
+            let all = 0..COUNT;
+            all.filter(|&id| buffers.lend(id, 1)[0] == 0xff).count()
+        };
+        assert!(!buffers.is_swollen(), "none has been used");
+        use_at_once(&mut buffers, WARM_MAX as u16);
+        assert!(!buffers.is_swollen(), "as many as keep their memory");
+        use_at_once(&mut buffers, COUNT);
+        assert!(buffers.is_swollen());
+        assert_eq!(warm(&mut buffers), usize::from(COUNT));
+        buffers.release_swollen();
+        assert!(!buffers.is_swollen());
+        assert_eq!(warm(&mut buffers), WARM_MAX);
+        // The next burst is seen again, also when buffers were looked through in between.
+        assert_eq!(buffers.release_idle(), 0, "they were in use");
+        use_at_once(&mut buffers, 40);
+        assert!(buffers.is_swollen());
+        buffers.release_swollen();
+        assert_eq!(warm(&mut buffers), WARM_MAX);
+        buffers.release_idle();
+        buffers.release_idle();
+        assert_eq!(buffers.empty, usize::from(COUNT), "nothing was used");
+        drop(ring);
+    }
 
     /// Four buffers a page: none has one of its own.
     #[test]

@@ -45,6 +45,8 @@ pub struct UringDriver {
     pub(super) slots_used: u32,
     pub(super) direct: bool,
     pub(super) retry_at: u64,
+    /// When the memory of receive buffers may be given back next.
+    pub(super) release_at: u64,
     pub(super) clock: InputClock,
     pub(super) stats: DriverStats,
     /// Beside `stats`, because asking with a stale key counts too.

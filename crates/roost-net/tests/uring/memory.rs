@@ -129,8 +129,9 @@ fn read_buffers_not_in_use_cost_nothing() {
             });
             driver.shrink(); // what was needed until now stays
             let bytes = driver.shrink();
-            // Some may be in the ring: offered for a receive that found nothing.
-            let least = 16_384 * (PEERS as usize / 2);
+            // Some may be in the ring: offered for a receive that found nothing. And where all came in
+            // several waits, most have been given back between them.
+            let least = 16_384 * 4;
             assert!(bytes >= least, "{bytes} in round {round}, {slots:?}");
             assert_eq!(driver.shrink(), 0, "given back once, {slots:?}");
         }
