@@ -99,6 +99,8 @@ pub struct Reactor<D: Driver> {
     drain: Option<Drain>,
     /// It is over here, and [`Shared`] knows.
     is_counted_empty: bool,
+    /// The tick at which something has waited for too long, as the last loop iteration left it.
+    waits_due: u32,
 }
 
 impl<D: Driver> Reactor<D> {
@@ -120,6 +122,7 @@ impl<D: Driver> Reactor<D> {
             trim_heap: |_| true,
             drain: None,
             is_counted_empty: false,
+            waits_due: NEVER,
         }
     }
 
@@ -274,6 +277,7 @@ impl<D: Driver> Reactor<D> {
     /// How long there is nothing to do unless something happens.
     fn timeout(&mut self) -> Option<Duration> {
         let core = &mut self.core;
+        self.waits_due = waits_due(core);
         if core.channels.is_fanning_out()
             || core
                 .channels
@@ -289,6 +293,7 @@ impl<D: Driver> Reactor<D> {
         }
         if core.has_for_control {
             send_to_control(core); // what has come up since, for it is the last chance for a while
+            self.waits_due = waits_due(core);
         }
         if core.channels.links().spilled() > 0
             || core.has_for_control
@@ -316,7 +321,7 @@ impl<D: Driver> Reactor<D> {
             .min(core.connections.deadlines_due())
             .min(core.connections.identities().due(core.now()))
             .min(core.channels.paused_due())
-            .min(waits_due(core))
+            .min(self.waits_due)
             .min(core.governor.due(&core.connections));
         let due = (due != NEVER).then(|| {
             let due_ns = u64::from(due) * TICK_NS;
@@ -441,7 +446,8 @@ impl<D: Driver> Reactor<D> {
 
     fn keep_deadlines(&mut self) {
         keep_deadlines(&mut self.core, &self.driver);
-        if waits_due(&self.core) <= self.core.now() {
+        // What has begun to wait in this iteration is not due in it.
+        if self.waits_due <= self.core.now() {
             keep_waits(&mut self.core);
         }
         if let Some(drain) = &mut self.drain {
