@@ -1,13 +1,16 @@
 //! A table of records with stable numbers that grows by a chunk at a time, so that no growth
-//! moves what is there. The lowest chunk with room is filled first, and a chunk without records
+//! moves what is there, but for the half of a chunk at the beginning. The lowest chunk with room is filled first, and a chunk without records
 //! gives its memory back.
 
 use std::collections::BTreeSet;
 use std::mem;
 
-/// Records in a chunk: 12 KiB of local channels, so that few channels cost little on each of 256
-/// reactors.
+/// Records in a chunk: 12 KiB of local channels.
 const CHUNK_RECORDS: usize = 256;
+
+/// Records that the first chunk has room for at first. It doubles, so that few channels cost little on
+/// each of 256 reactors.
+const FIRST_RECORDS: usize = 4;
 
 /// Room for so many chunks is not worth giving back.
 const CHUNKS_FLOOR: usize = 16;
@@ -25,7 +28,7 @@ pub(crate) struct Table<T> {
 
 #[derive(Debug)]
 struct Chunk<T> {
-    /// Grows to `CHUNK_RECORDS` and no further; without allocation when the chunk is empty.
+    /// With room for `CHUNK_RECORDS`, or of the first chunk for up to so many; without allocation when the chunk is empty.
     slots: Vec<Slot<T>>,
     first_free: u16,
     live: u16,
@@ -61,7 +64,7 @@ impl<T> Table<T> {
             }
         };
         let chunk = &mut self.chunks[number as usize];
-        let slot = chunk.insert(record);
+        let slot = chunk.insert(record, number == 0);
         if usize::from(chunk.live) == CHUNK_RECORDS {
             self.with_room.remove(&number);
         }
@@ -84,7 +87,7 @@ impl<T> Table<T> {
             self.chunks.push(Chunk::new());
         }
         let chunk = &mut self.chunks[chunk_number];
-        if !chunk.insert_at(slot, record) {
+        if !chunk.insert_at(slot, record, chunk_number == 0) {
             return false;
         }
         if usize::from(chunk.live) == CHUNK_RECORDS {
@@ -178,14 +181,23 @@ impl<T> Chunk<T> {
         }
     }
 
+    /// Sees to it that there is memory for so many slots.
+    fn reserve(&mut self, len: usize, is_first: bool) {
+        if len > self.slots.capacity() {
+            let room = match is_first {
+                true => len.next_power_of_two().clamp(FIRST_RECORDS, CHUNK_RECORDS),
+                false => CHUNK_RECORDS,
+            };
+            self.slots.reserve_exact(room - self.slots.len());
+        }
+    }
+
     /// The chunk has room.
-    fn insert(&mut self, record: T) -> u16 {
+    fn insert(&mut self, record: T, is_first: bool) -> u16 {
         self.live += 1;
         let slot = self.first_free;
         if slot == NONE {
-            if self.slots.capacity() == 0 {
-                self.slots.reserve_exact(CHUNK_RECORDS);
-            }
+            self.reserve(self.slots.len() + 1, is_first);
             debug_assert!(self.slots.len() < CHUNK_RECORDS, "the chunk has room");
             self.slots.push(Slot::Live(record));
             return slot_number(self.slots.len() - 1);
@@ -198,13 +210,11 @@ impl<T> Chunk<T> {
     }
 
     /// Stores a record behind all others of the chunk; false if it is not behind them.
-    fn insert_at(&mut self, slot: usize, record: T) -> bool {
+    fn insert_at(&mut self, slot: usize, record: T, is_first: bool) -> bool {
         if slot < self.slots.len() {
             return false;
         }
-        if self.slots.capacity() == 0 {
-            self.slots.reserve_exact(CHUNK_RECORDS);
-        }
+        self.reserve(slot + 1, is_first);
         while self.slots.len() < slot {
             let next = self.first_free;
             self.first_free = slot_number(self.slots.len());
@@ -307,6 +317,31 @@ mod tests {
         used.dedup();
         assert_eq!(used.len(), free);
         assert_eq!(again.into_records().count(), 997);
+    }
+
+    #[test]
+    fn few_records_cost_little_and_no_chunk_has_room_for_more() {
+        let chunk = CHUNK_RECORDS * mem::size_of::<Slot<u64>>();
+        let bytes = |table: &Table<u64>| table.memory_bytes() / mem::size_of::<Slot<u64>>();
+        let chunks = 4 * mem::size_of::<Chunk<u64>>() / mem::size_of::<Slot<u64>>();
+        let mut table = Table::new();
+        for n in 0..1_000 {
+            assert_eq!(table.insert(n), n as u32);
+            let records = n as usize + 1;
+            let most = match records {
+                ..256 => 2 * records.max(FIRST_RECORDS / 2),
+                _ => records.next_multiple_of(CHUNK_RECORDS),
+            };
+            assert!(bytes(&table) <= most + chunks, "{records} records");
+        }
+        assert!(table.memory_bytes() >= 4 * chunk);
+        assert!((0..1_000).all(|n| table.get(n) == Some(&u64::from(n))));
+        // Built again in order, it grows the same way.
+        let mut again = Table::new();
+        assert!(again.insert_at(2, 2));
+        assert!(bytes(&again) <= FIRST_RECORDS + chunks);
+        assert!(again.insert_at(299, 299));
+        assert!(bytes(&again) <= FIRST_RECORDS + CHUNK_RECORDS + chunks);
     }
 
     #[test]
