@@ -9,21 +9,33 @@ use roost_net::ConnKey;
 use crate::client_limits::ClientLimit;
 use crate::clock::TICK_MS;
 
-/// The last [`INCIDENTS_MAX`] of a reactor.
-#[derive(Default)]
+/// The last of a reactor.
 pub(crate) struct Incidents {
     entries: VecDeque<Entry>,
+    /// So many are remembered; of more the oldest is forgotten.
+    max: usize,
 }
 
 struct Entry {
     key: ConnKey,
-    kind: IncidentKind,
+    kind: Kept,
     count: u64,
     /// The tick of the last.
     at: u32,
 }
 
+/// A kind as it is kept. Where many connections are lost at once, each leaves an end: that is kept small.
+enum Kept {
+    Ended {
+        cause: EndCause,
+        silent_ticks: u32,
+        reason: Box<str>,
+    },
+    Other(Box<IncidentKind>),
+}
+
 const _: () = assert!(size_of::<Entry>() <= ENTRY_BYTES);
+const _: () = assert!(size_of::<IncidentKind>() <= KIND_BYTES);
 
 /// Something that went wrong with a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,23 +103,36 @@ pub enum EndCause {
 }
 
 impl Incidents {
+    /// None yet, of one of so many reactors.
+    pub(crate) fn new(reactors: usize) -> Incidents {
+        let share = SERVER_INCIDENTS_MAX / reactors.max(1);
+        Incidents {
+            entries: VecDeque::new(),
+            max: share.clamp(INCIDENTS_MIN, INCIDENTS_MAX),
+        }
+    }
+
     /// Notes what went wrong with a connection at tick `now`, once more if it did before.
     #[cold]
     pub(crate) fn note(&mut self, key: ConnKey, kind: IncidentKind, count: u64, now: u32) {
         let lately = self.entries.iter_mut().rev().take(LATELY);
         for entry in lately {
-            if entry.key == key && entry.kind == kind {
+            if entry.key == key && entry.kind.is(&kind) {
                 entry.count += count;
                 entry.at = now;
                 return;
             }
         }
-        if self.entries.len() >= INCIDENTS_MAX {
+        let len = self.entries.len();
+        if len >= self.max {
             self.entries.pop_front();
+        } else if len == self.entries.capacity() {
+            let more = len.max(INCIDENTS_STEP).min(self.max - len);
+            self.entries.reserve_exact(more); // twice as many, but no more than there may be
         }
         self.entries.push_back(Entry {
             key,
-            kind,
+            kind: Kept::new(kind),
             count,
             at: now,
         });
@@ -117,7 +142,7 @@ impl Incidents {
     pub(crate) fn of(&self, key: ConnKey, now: u32) -> Vec<Incident> {
         let own = self.entries.iter().filter(|entry| entry.key == key);
         let shown = own.map(|entry| Incident {
-            kind: entry.kind.clone(),
+            kind: entry.kind.shown(),
             count: entry.count,
             ago_ms: u64::from(now.saturating_sub(entry.at)) * u64::from(TICK_MS),
         });
@@ -135,6 +160,57 @@ impl Incidents {
             false => 0,
         }
     }
+}
+
+impl Kept {
+    fn new(kind: IncidentKind) -> Kept {
+        match kind {
+            IncidentKind::Ended(Ended {
+                cause,
+                silent_ms,
+                reason,
+            }) => Kept::Ended {
+                cause,
+                silent_ticks: ticks_of(silent_ms),
+                reason,
+            },
+            other => Kept::Other(Box::new(other)),
+        }
+    }
+
+    fn is(&self, kind: &IncidentKind) -> bool {
+        match (self, kind) {
+            (
+                Kept::Ended {
+                    cause,
+                    silent_ticks,
+                    reason,
+                },
+                IncidentKind::Ended(ended),
+            ) => {
+                (*cause, *silent_ticks, reason)
+                    == (ended.cause, ticks_of(ended.silent_ms), &ended.reason)
+            }
+            (Kept::Other(other), kind) => **other == *kind,
+            (Kept::Ended { .. }, _) => false,
+        }
+    }
+
+    fn shown(&self) -> IncidentKind {
+        match self {
+            Kept::Ended {
+                cause,
+                silent_ticks,
+                reason,
+            } => IncidentKind::Ended(Ended::new(*cause, *silent_ticks, reason)),
+            Kept::Other(other) => IncidentKind::clone(other),
+        }
+    }
+}
+
+/// Of milliseconds that were reckoned from ticks.
+fn ticks_of(ms: u64) -> u32 {
+    u32::try_from(ms / u64::from(TICK_MS)).unwrap_or(u32::MAX)
 }
 
 impl IncidentKind {
@@ -183,16 +259,27 @@ fn beginning(text: &str) -> Box<str> {
     text[..end].into()
 }
 
-/// Incidents that a reactor remembers; of more the oldest is forgotten.
-pub(crate) const INCIDENTS_MAX: usize = 1024;
+/// Incidents that all reactors remember together, as long as that is [`INCIDENTS_MIN`] each: with many
+/// reactors they would weigh more than what else is left when all connections have gone.
+const SERVER_INCIDENTS_MAX: usize = 4096;
+/// Incidents that each remembers: at the least, and at most.
+const INCIDENTS_MIN: usize = 64;
+const INCIDENTS_MAX: usize = 1024;
+/// Room for so many is made first.
+const INCIDENTS_STEP: usize = 4;
 /// One more like one of the last few counts to that: a client that is refused again and again takes one
 /// place.
 const LATELY: usize = 16;
-const ENTRY_BYTES: usize = 80;
+const ENTRY_BYTES: usize = 48;
+/// Of one that is no end.
+const KIND_BYTES: usize = 56;
+/// What the allocator takes for a block beside its bytes, at most.
+const BLOCK_BYTES: usize = 16;
 /// Of a name or a reason.
 const TEXT_BYTES_MAX: usize = 96;
-/// Bytes that a reactor's incidents take, at most, in a queue that may be half empty.
-pub const INCIDENTS_BYTES_MAX: usize = INCIDENTS_MAX * (2 * ENTRY_BYTES + TEXT_BYTES_MAX + 16);
+/// Bytes that a reactor's incidents take, at most.
+pub const INCIDENTS_BYTES_MAX: usize =
+    INCIDENTS_MAX * (ENTRY_BYTES + KIND_BYTES + TEXT_BYTES_MAX + 2 * BLOCK_BYTES);
 /// One hour.
 const KEPT_TICKS: u32 = 3_600 * 1_000 / TICK_MS;
 
@@ -206,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_same_again_takes_no_more_room() {
-        let mut incidents = Incidents::default();
+        let mut incidents = Incidents::new(1);
         let (one, other) = (ConnKey::new(7, 1), ConnKey::new(7, 2));
         for tick in 0..50 {
             incidents.note(one, denied("a"), 1, tick);
@@ -222,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_oldest_and_long_texts_are_forgotten() {
-        let mut incidents = Incidents::default();
+        let mut incidents = Incidents::new(1);
         let long = "ö".repeat(1_000);
         for slot in 0..INCIDENTS_MAX as u32 + 10 {
             incidents.note(ConnKey::new(slot, 1), denied(&long), 1, 0);
@@ -234,8 +321,8 @@ mod tests {
             panic!("{kept:?}");
         };
         assert_eq!(name.len(), TEXT_BYTES_MAX);
-        let bytes =
-            incidents.entries.capacity() * size_of::<Entry>() + INCIDENTS_MAX * TEXT_BYTES_MAX;
+        let bytes = incidents.entries.capacity() * size_of::<Entry>()
+            + INCIDENTS_MAX * (KIND_BYTES + TEXT_BYTES_MAX);
         assert!(
             bytes <= INCIDENTS_BYTES_MAX,
             "{bytes} of {INCIDENTS_BYTES_MAX}"
@@ -243,5 +330,42 @@ mod tests {
         assert_eq!(incidents.shrink(KEPT_TICKS), 0);
         assert!(incidents.shrink(KEPT_TICKS + 1) > 0);
         assert_eq!(incidents.entries.capacity(), 0);
+    }
+    #[test]
+    fn an_end_is_kept_as_it_was() {
+        let mut incidents = Incidents::new(1);
+        let key = ConnKey::new(7, 1);
+        let end =
+            |ticks, reason| IncidentKind::Ended(Ended::new(EndCause::PongMissing, ticks, reason));
+        for kind in [end(u32::MAX, "no pong"), end(3, "no pong"), end(3, "")] {
+            incidents.note(key, kind.clone(), 1, 0);
+            incidents.note(key, kind.clone(), 1, 0);
+            let kept = incidents.of(key, 0).pop().expect("it was noted");
+            assert_eq!((kept.kind, kept.count), (kind, 2));
+        }
+        incidents.note(key, IncidentKind::Dropped, 1, 0);
+        assert_eq!(incidents.of(key, 0).len(), 4, "each by itself");
+    }
+
+    #[test]
+    fn many_reactors_share_what_is_remembered() {
+        for (reactors, max) in [(1, 1024), (4, 1024), (8, 512), (53, 77), (255, 64)] {
+            let mut incidents = Incidents::new(reactors);
+            for slot in 0..2_000 {
+                let end = IncidentKind::Ended(Ended::new(EndCause::Reset, slot, ""));
+                incidents.note(ConnKey::new(slot, 1), end, 1, 0);
+            }
+            assert_eq!(incidents.entries.len(), max, "{reactors} reactors");
+            assert_eq!(incidents.entries.capacity(), max, "no room for more");
+            assert!(
+                incidents
+                    .of(ConnKey::new(1_999 - max as u32, 1), 0)
+                    .is_empty()
+            );
+            assert_eq!(
+                incidents.of(ConnKey::new(2_000 - max as u32, 1), 0).len(),
+                1
+            );
+        }
     }
 }

@@ -235,7 +235,7 @@ impl Shared {
             reactors,
             revocations: settings.auth.revoked.table(settings.auth.revocations_max),
             repeats: Repeats::default(),
-            incidents: Incidents::default(),
+            incidents: Incidents::new(reactors),
             journal: Journal::new(&settings.events),
             has_for_control: false,
             relays: Relays::default(),
