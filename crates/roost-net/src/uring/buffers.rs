@@ -108,10 +108,17 @@ impl ReadBuffers {
         self.free.push(id);
     }
 
-    /// Whether more of those that are free have memory than shall keep it behind a burst.
+    /// How many of those that are free have memory.
+    #[inline]
+    pub(super) fn warm(&self) -> usize {
+        let cold = self.untouched.least().min(self.empty);
+        self.free.len().saturating_sub(cold) // none is, while the kernel has nearly all
+    }
+
+    /// Whether they are more than shall keep it behind a burst.
     #[inline]
     pub(super) fn is_swollen(&self) -> bool {
-        self.free.len() > self.untouched.least().min(self.empty) + WARM_MAX
+        self.warm() > WARM_MAX
     }
 
     /// Gives the memory of all that are free back, but of the [`WARM_MAX`] warmest.

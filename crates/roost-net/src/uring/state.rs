@@ -47,6 +47,8 @@ pub struct UringDriver {
     pub(super) retry_at: u64,
     /// When the memory of receive buffers may be given back next.
     pub(super) release_at: u64,
+    /// Receives there had been when it was last looked at.
+    pub(super) receives_seen: u64,
     pub(super) clock: InputClock,
     pub(super) stats: DriverStats,
     /// Beside `stats`, because asking with a stale key counts too.
