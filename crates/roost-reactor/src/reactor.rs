@@ -23,6 +23,8 @@ mod http_world;
 #[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
+mod member_tests;
+#[cfg(test)]
 mod pauses;
 #[cfg(test)]
 mod revocation_tests;

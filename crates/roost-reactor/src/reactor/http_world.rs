@@ -1,4 +1,4 @@
-//! A reactor and clients of plain HTTP on a simulated network, for tests.
+//! A reactor, or several, and their clients on a simulated network, for tests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use crate::{ControlPeer, Iteration, Reactor, Settings, Shared};
 pub(super) struct World {
     pub(super) net: SimNet,
     pub(super) reactor: Reactor<SimDriver>,
+    /// Those behind the first.
+    others: Vec<Reactor<SimDriver>>,
     shared: Shared,
-    addr: SocketAddr,
+    /// Of each reactor.
+    addresses: Vec<SocketAddr>,
     client: SimDriver,
     /// By slot.
     peers: Vec<Peer>,
-    /// The reactor is drained.
-    has_stopped: bool,
+    /// Which reactors are drained.
+    stopped: Vec<bool>,
 }
 
 #[derive(Default)]
@@ -50,27 +53,44 @@ impl World {
     }
 
     pub(super) fn on(settings: Settings, faults: SimFaults) -> World {
+        World::of_reactors(1, settings, faults)
+    }
+
+    /// The same of so many reactors. Each has an address of its own.
+    pub(super) fn of_reactors(count: usize, settings: Settings, faults: SimFaults) -> World {
         let net = SimNet::new(11, faults);
-        let shared = Shared::new(settings, 1, 11);
-        let mut reactor = Reactor::new(net.driver(SimOptions::default()), 0, shared.clone());
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addr = super::listen_at(&mut reactor, any);
+        let shared = Shared::new(settings, count, 11);
+        let mut addresses = Vec::new();
+        let all = (0..count).map(|id| {
+            let driver = net.driver(SimOptions::default());
+            let mut reactor = Reactor::new(driver, id as u8, shared.clone());
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            addresses.push(super::listen_at(&mut reactor, any));
+            reactor
+        });
+        let mut all = all.collect::<Vec<_>>().into_iter();
         World {
             client: net.driver(SimOptions::default()),
             net,
-            reactor,
+            reactor: all.next().expect("one at least"),
+            others: all.collect(),
             shared,
-            addr,
+            addresses,
             peers: Vec::new(),
-            has_stopped: false,
+            stopped: vec![false; count],
         }
     }
 
     /// A new client. The slots of the reactor are the clients' numbers while none has gone.
     pub(super) fn connect(&mut self) -> Client {
+        self.connect_to(0)
+    }
+
+    /// A new client of a reactor.
+    pub(super) fn connect_to(&mut self, reactor: usize) -> Client {
         let client = Client(self.peers.len() as u32);
         let options = ConnectOptions {
-            addr: self.addr,
+            addr: self.addresses[reactor],
             local: None,
         };
         let connected = self.client.connect(key_of(client), &options);
@@ -81,10 +101,16 @@ impl World {
     }
 
     pub(super) fn send(&mut self, client: Client, bytes: impl AsRef<[u8]>) {
+        self.post(client, bytes);
+        self.run(10);
+    }
+
+    /// Sends, and no time passes: it leaves with [`World::run_clients`], and what becomes of it is seen with
+    /// [`World::step`].
+    pub(super) fn post(&mut self, client: Client, bytes: impl AsRef<[u8]>) {
         let peer = &mut self.peers[client.0 as usize];
         peer.unsent.extend_from_slice(bytes.as_ref());
         self.flush(client);
-        self.run(10);
     }
 
     fn flush(&mut self, client: Client) {
@@ -108,8 +134,13 @@ impl World {
     }
 
     pub(super) fn abort(&mut self, client: Client) {
-        self.client.close(key_of(client), CloseMode::Abort);
+        self.vanish(client);
         self.run(10);
+    }
+
+    /// The same, and no time passes.
+    pub(super) fn vanish(&mut self, client: Client) {
+        self.client.close(key_of(client), CloseMode::Abort);
     }
 
     pub(super) fn set_reading(&mut self, client: Client, is_reading: bool) {
@@ -124,33 +155,57 @@ impl World {
     pub(super) fn run(&mut self, ms: u64) {
         let until = self.net.now() + ms * 1_000_000;
         while self.net.now() < until {
-            while !self.has_stopped && self.reactor.driver.is_due() {
-                let iteration = self.reactor.run_once();
-                let iteration = iteration.expect("a simulated wait does not fail");
-                self.has_stopped = iteration == Iteration::Stopped;
-            }
-            self.client.wait(Some(Duration::ZERO)).expect("simulated");
-            let mut sent = Vec::new();
-            while let Some(event) = self.client.next_event() {
-                match event {
-                    Event::Sent(key) => {
-                        self.peers[key.slot() as usize].in_flight = false;
-                        sent.push(Client(key.slot()));
-                    }
-                    Event::Bytes(key, bytes) => {
-                        let peer = &mut self.peers[key.slot() as usize];
-                        peer.received.extend_from_slice(bytes);
-                    }
-                    Event::ReadClosed(key) => self.peers[key.slot() as usize].has_fin = true,
-                    Event::Closed(key, cause) => {
-                        self.peers[key.slot() as usize].closed = Some(cause);
-                    }
-                    _ => {}
-                }
-            }
-            sent.into_iter().for_each(|client| self.flush(client));
+            while (0..self.addresses.len()).any(|reactor| self.step(reactor)) {}
+            self.run_clients();
             self.net.advance(Duration::from_millis(1));
         }
+    }
+
+    /// One loop iteration of a reactor. False if it has nothing to do.
+    pub(super) fn step(&mut self, reactor: usize) -> bool {
+        let of = match reactor {
+            0 => &mut self.reactor,
+            other => &mut self.others[other - 1],
+        };
+        if self.stopped[reactor] || !of.driver.is_due() {
+            return false;
+        }
+        let iteration = of.run_once().expect("a simulated wait does not fail");
+        self.stopped[reactor] = iteration == Iteration::Stopped;
+        true
+    }
+
+    /// Whether a fan-out goes on on a reactor.
+    pub(super) fn fans_out(&self, reactor: usize) -> bool {
+        let of = match reactor {
+            0 => &self.reactor,
+            other => &self.others[other - 1],
+        };
+        of.core.channels.is_fanning_out()
+    }
+
+    /// Clients take what has come, and send what they have not sent.
+    pub(super) fn run_clients(&mut self) {
+        self.client.wait(Some(Duration::ZERO)).expect("simulated");
+        let mut sent = Vec::new();
+        while let Some(event) = self.client.next_event() {
+            match event {
+                Event::Sent(key) => {
+                    self.peers[key.slot() as usize].in_flight = false;
+                    sent.push(Client(key.slot()));
+                }
+                Event::Bytes(key, bytes) => {
+                    let peer = &mut self.peers[key.slot() as usize];
+                    peer.received.extend_from_slice(bytes);
+                }
+                Event::ReadClosed(key) => self.peers[key.slot() as usize].has_fin = true,
+                Event::Closed(key, cause) => {
+                    self.peers[key.slot() as usize].closed = Some(cause);
+                }
+                _ => {}
+            }
+        }
+        sent.into_iter().for_each(|client| self.flush(client));
     }
 
     /// What has come since the last call.
@@ -220,7 +275,7 @@ impl World {
 
     /// Whether a drain is over.
     pub(super) fn has_stopped(&self) -> bool {
-        self.has_stopped
+        self.stopped[0]
     }
 
     /// The server obeys other settings from now on.
