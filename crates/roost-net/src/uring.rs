@@ -563,8 +563,7 @@ const ROUNDS_MAX: usize = 16;
 /// How long a listener waits that cannot even refuse.
 const STUCK_RETRY_NS: u64 = 10_000_000;
 
-/// How often the memory of receive buffers is given back behind bursts. Neighbours are pinged together, so
-/// pongs come as bursts of 32 and more: 7,500 connections make one in each 100 ms.
+/// How often the memory of receive buffers is given back behind bursts.
 const RELEASE_INTERVAL_NS: u64 = 100_000_000;
 
 /// Buffers that are used so often in that time are worth the page fault that each would need.

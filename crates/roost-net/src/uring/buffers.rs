@@ -241,9 +241,10 @@ impl Drop for Region {
     }
 }
 
-/// So many keep their memory behind a burst, until they have not been used for a while: few enough that
-/// they weigh nothing beside connections, and as many as an iteration mostly needs.
-const WARM_MAX: usize = 8;
+/// So many keep their memory behind a burst, until they have not been used for a while: as many
+/// neighbours are pinged together, and their pongs come as one burst, again and again. A constant,
+/// whatever the number of connections.
+const WARM_MAX: usize = 32;
 
 /// The smallest pages there are; larger ones refuse what is not whole.
 const PAGE_BYTES: usize = 4_096;
