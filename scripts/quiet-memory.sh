@@ -7,7 +7,8 @@
 #
 # Both ends stay below 20,000 descriptors. ROOSTD and ROOST_LOAD name binaries built before;
 # REACTORS is the number of reactors (2). PSS counts pages, so the slope is exact to 0.4 bytes.
-# After each step it waits until the daemon has given back what opening has needed.
+# After each step it waits until the daemon has given back what opening has needed. So long that the
+# connections of no step are pinged shortly before one is measured: they are every 25 s.
 # Prints a table; status 1 when a slope is above BAR bytes (160).
 set -eu
 cd "$(dirname "$0")/.."
@@ -42,7 +43,7 @@ measure() {
     done
     address=$(sed -n 's/^ *address *//p' "$work/banner")
     scripts/with-parent $$ "$ROOST_LOAD" idle "ws://$address/raw/{channel}" --quiet --steps 5000,10000,15000 --connects-in-flight 64 --hold 1s \
-        --memory-wait 12s --server-pid "$daemon" --json "$work/result.json" "$@" >"$work/said" ||
+        --memory-wait 15s --server-pid "$daemon" --json "$work/result.json" "$@" >"$work/said" ||
         { cat "$work/said"; exit 1; }
     kill -KILL "$daemon"
     wait "$daemon" 2>/dev/null || true
