@@ -178,7 +178,7 @@ impl UringDriver {
     #[cold]
     fn release_swollen(&mut self) {
         let receives = self.stats.receives - self.receives_seen;
-        if receives < USES_WORTH * self.buffers.warm() as u64 {
+        if receives < self.buffers.warm() as u64 {
             self.buffers.release_swollen();
         }
         self.receives_seen = self.stats.receives;
@@ -563,11 +563,9 @@ const ROUNDS_MAX: usize = 16;
 /// How long a listener waits that cannot even refuse.
 const STUCK_RETRY_NS: u64 = 10_000_000;
 
-/// How often the memory of receive buffers is given back behind bursts.
+/// How often the memory of receive buffers is given back behind bursts, unless each was used in that time:
+/// then looking for neighbours and the page faults cost more than it is worth.
 const RELEASE_INTERVAL_NS: u64 = 100_000_000;
-
-/// Buffers that are used so often in that time are worth the page fault that each would need.
-const USES_WORTH: u64 = 4;
 
 /// `user_data` of the request that does nothing, and how long it may take.
 const PROBE: u64 = 1;
