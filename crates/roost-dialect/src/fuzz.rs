@@ -18,8 +18,32 @@ use crate::wamp::meta;
 use crate::wamp::{Realms, Session, Settings, Wire, parse_cbor, parse_json, parse_msgpack, uri};
 use crate::{
     Arguments, CallBodyRef, DialectKind, Form, PayloadRef, Publication, Serializer,
-    check_channel_name, encode,
+    check_channel_name, encode, fossil,
 };
+
+/// A delta of one text against another, which `data` has behind one byte and parts at the place that this says;
+/// and the one as a delta of the other.
+pub fn delta(data: &[u8]) {
+    let Some((&place, texts)) = data.split_first() else {
+        return;
+    };
+    let (base, target) = texts.split_at(texts.len() * usize::from(place) / 256);
+    if let Some(delta) = fossil::encode(base, target) {
+        assert!(delta.len() < target.len(), "it is worth sending");
+        assert_eq!(
+            fossil::decode(base, &delta, target.len()),
+            Ok(target.to_vec())
+        );
+        let is_text = str::from_utf8(target).is_ok();
+        assert!(
+            !is_text || str::from_utf8(&delta).is_ok(),
+            "one of text is text"
+        );
+    }
+    if let Ok(text) = fossil::decode(base, target, 1 << 16) {
+        assert!(text.len() <= 1 << 16);
+    }
+}
 
 /// A WAMP session fed with `data`, one message a line, once from the start and once after HELLO;
 /// a model of a broker answers its commands.

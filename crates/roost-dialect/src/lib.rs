@@ -33,6 +33,7 @@ pub mod dialect;
 mod dialects;
 pub mod echo;
 mod form;
+pub mod fossil;
 #[doc(hidden)]
 pub mod fuzz;
 mod json;

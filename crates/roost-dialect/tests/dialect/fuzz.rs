@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use roost_dialect::Serializer;
 use roost_dialect::centrifugo::fuzz::{protobuf_session, session as centrifugo};
-use roost_dialect::fuzz::{records, wamp_cbor, wamp_json, wamp_msgpack};
+use roost_dialect::fossil;
+use roost_dialect::fuzz::{delta, records, wamp_cbor, wamp_json, wamp_msgpack};
 use roost_dialect::pusher::fuzz::session as pusher;
 use roost_dialect::serial::convert;
 use roost_dialect::sse::fuzz::event_stream;
@@ -37,6 +38,7 @@ fn corpora_are_replayed() {
         ("centrifugo_protobuf", protobuf_session),
         ("pusher", pusher),
         ("event_stream", event_stream),
+        ("delta", delta),
     ] {
         let files = corpus(name);
         assert!(files.len() >= 5, "the corpus is not empty");
@@ -141,7 +143,98 @@ fn joined(messages: Vec<Vec<u8>>) -> Vec<u8> {
     messages.into_iter().flat_map(record).collect()
 }
 
+/// A text, and what edits have made of it: of a byte each, or of a piece that is cut out and put in elsewhere.
+fn edited() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let unit = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..100),
+        "[a-c]{0,60}".prop_map(String::into_bytes),
+        "\\PC{0,60}".prop_map(String::into_bytes),
+    ];
+    let base = (unit, 1..200usize).prop_map(|(unit, times)| unit.repeat(times));
+    let at = any::<prop::sample::Index>;
+    let edits = prop::collection::vec((at(), at(), at(), any::<Option<u8>>()), 0..12);
+    (base, edits).prop_map(|(base, edits)| {
+        let mut target = base.clone();
+        for (from, end, to, byte) in edits {
+            let place = |index: prop::sample::Index| index.index(target.len() + 1);
+            let (from, end, to) = (place(from), place(end), place(to));
+            match byte {
+                Some(byte) => target.insert(to, byte),
+                None => {
+                    let piece: Vec<u8> = target.drain(from.min(end)..from.max(end)).collect();
+                    let to = to.min(target.len());
+                    target.splice(to..to, piece);
+                }
+            }
+        }
+        (base, target)
+    })
+}
+
+/// What deltas of a text against itself, with one byte changed and of a cut one are decoded to.
+#[test]
+fn a_delta_of_any_length_is_decoded() {
+    for len in (0..200).chain([4096, 65_535, fossil::TEXT_BYTES_MAX]) {
+        let base: Vec<u8> = (0..len as u32)
+            .map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8)
+            .collect();
+        let mut changed = base.clone();
+        if let Some(byte) = changed.get_mut(len / 2) {
+            *byte ^= 1;
+        }
+        for target in [&base[..], &changed, &base[len / 3..]] {
+            let delta = fossil::encode(&base, target);
+            assert!(delta.is_some() || target.len() < 64, "{len} bytes");
+            if let Some(delta) = delta {
+                assert_eq!(fossil::decode(&base, &delta, len).as_deref(), Ok(target));
+            }
+        }
+    }
+}
+
+/// Texts in which a block is at each place, and in which none is though its hash is.
+#[test]
+fn no_texts_take_more_than_linear_time() {
+    let zeros = vec![0; fossil::TEXT_BYTES_MAX];
+    let ends: Vec<u8> = zeros
+        .chunks(17)
+        .flat_map(|_| [0; 16].into_iter().chain([1]))
+        .collect();
+    let pairs: Vec<u8> = (0..fossil::TEXT_BYTES_MAX)
+        .map(|at| u8::from(at % 2 == 0))
+        .collect();
+    let started = std::time::Instant::now();
+    for base in [&zeros, &ends, &pairs] {
+        for target in [&zeros, &ends, &pairs] {
+            let target = &target[..fossil::TEXT_BYTES_MAX];
+            let base = &base[..fossil::TEXT_BYTES_MAX];
+            if let Some(delta) = fossil::encode(base, target) {
+                assert_eq!(
+                    fossil::decode(base, &delta, target.len()).as_deref(),
+                    Ok(target)
+                );
+            }
+        }
+    }
+    // Each pair takes some 30 ms in a debug build; with a square in it, hours.
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
 proptest! {
+    #[test]
+    fn deltas_of_edited_texts((base, target) in edited()) {
+        let delta = fossil::encode(&base, &target);
+        if let Some(delta) = delta {
+            prop_assert!(delta.len() < target.len());
+            prop_assert_eq!(fossil::decode(&base, &delta, target.len()), Ok(target));
+        }
+    }
+
+    #[test]
+    fn deltas_of_two_parts(data: Vec<u8>, unit in "[ab]{1,9}", times in 0..60usize) {
+        delta(&[&data[..], unit.repeat(times).as_bytes()].concat());
+    }
+
     #[test]
     fn random_bytes(data: Vec<u8>) {
         wamp_json(&data);
@@ -151,6 +244,7 @@ proptest! {
         protobuf_session(&data);
         pusher(&data);
         event_stream(&data);
+        delta(&data);
     }
 
     #[test]
