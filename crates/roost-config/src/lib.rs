@@ -62,11 +62,11 @@ pub use scope::{ApiScope, ChannelPattern};
 pub use source::Source;
 pub use table::{
     Access, Admin, Api, Auth, Centrifugo, ChannelPolicy, ClientAuth, ClientRatePolicy,
-    ClientSocketMode, ClientUser, Deflate, Driver, Echo, Epoll, EventsTo, Expiry, ForwardedBy,
-    Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel, Matching,
-    MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher, PusherApp,
-    PusherWebhook, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap, SocketMode, Sse,
-    Subject, Tls, Wamp, WampPermission, WampRealm, WampUser, WebhookValues,
+    ClientSocketMode, ClientUser, Deflate, Delta, Driver, Echo, Epoll, EventsTo, Expiry,
+    ForwardedBy, Hook, IoUring, JoinLeave, Jwt, Limits, Listener, Log, LogFormat, LogLevel,
+    Matching, MinVersion, Namespace, OnFailure, Presence, ProxyProtocol, Publish, Pusher,
+    PusherApp, PusherWebhook, Raw, Readers, Recovery, Server, Settings, SlowConsumer, Soap,
+    SocketMode, Sse, Subject, Tls, Wamp, WampPermission, WampRealm, WampUser, WebhookValues,
 };
 pub use write::to_toml;
 

@@ -24,7 +24,8 @@ mod users;
 pub use api::Api;
 pub use auth::{Auth, Expiry, Jwt, Subject};
 pub use channels::{
-    Access, ChannelPolicy, JoinLeave, Namespace, Presence, Publish, Readers, Recovery, SlowConsumer,
+    Access, ChannelPolicy, Delta, JoinLeave, Namespace, Presence, Publish, Readers, Recovery,
+    SlowConsumer,
 };
 pub use dialects::{Centrifugo, Deflate, Echo, Raw, Soap, Sse, Wamp};
 pub use drivers::{Epoll, IoUring};

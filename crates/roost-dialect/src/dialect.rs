@@ -200,6 +200,12 @@ pub trait Dialect: Sized {
         self.is_subscribed(session, channel)
     }
 
+    /// The form of a session's subscription to a channel, where not all of its subscriptions have the same.
+    fn form_of(&self, session: Session, channel: ChannelId) -> Option<Form> {
+        let _ = (session, channel);
+        None
+    }
+
     /// The same of one user, where a channel's subscribers are told of users, and of which of the channel's
     /// changes ([`roost_hub::PresenceChange::number`]).
     fn is_told_of_user(&self, session: Session, channel: ChannelId, change: (&str, u64)) -> bool {

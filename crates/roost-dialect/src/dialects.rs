@@ -29,6 +29,8 @@ impl Form {
         Form::of(DialectKind::Centrifugo, 2),
         Form::of(DialectKind::Centrifugo, 4),
     ];
+    /// The first of those of Centrifugo's subscribers that get deltas, which have the order of those that do not.
+    const CENTRIFUGO_DELTA: Form = Form::of(DialectKind::Centrifugo, CENTRIFUGO_PLAIN);
     /// An event of Pusher's protocol.
     pub const PUSHER: Form = Form::of(DialectKind::Pusher, 0);
     /// The same, of a channel whose name has a prefix that clients do not know.
@@ -48,7 +50,36 @@ impl Form {
 impl Form {
     /// Whether it is a stream of bytes, of which none tells a beginning ([`Frozen::of_bytes`]).
     pub fn is_stream_of_bytes(self) -> bool {
-        self == Form::CENTRIFUGO_STREAMS[2]
+        self.without_deltas() == Form::CENTRIFUGO_STREAMS[2]
+    }
+
+    /// Whether its subscribers get deltas, each against the publication before, if they have that.
+    pub const fn has_deltas(self) -> bool {
+        let first = Form::CENTRIFUGO_DELTA.0;
+        self.0 >= first && ((self.0 - first) as usize) < CENTRIFUGO_PLAIN
+    }
+
+    /// Whether its subscribers are sent streams, and never messages of a WebSocket.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "all dialects together have fewer than 256 forms"
+    )]
+    pub const fn is_streamed(self) -> bool {
+        let [lines, events, bytes] = Form::CENTRIFUGO_STREAMS;
+        let (plain, sse) = (self.without_deltas().0, first_form(DialectKind::Sse) as u8);
+        plain == lines.0
+            || plain == events.0
+            || plain == bytes.0
+            || (plain >= sse && ((plain - sse) as usize) < FORMS_OF[DialectKind::Sse as usize])
+    }
+
+    /// The form of the same connection's subscriptions without deltas.
+    #[must_use]
+    pub const fn without_deltas(self) -> Form {
+        match self.has_deltas() {
+            true => Form(self.0 - (Form::CENTRIFUGO_DELTA.0 - Form::CENTRIFUGO.0)),
+            false => self,
+        }
     }
 
     /// Its place in a dialect's [`Dialect::FORMS`], if it is one of those.
@@ -61,6 +92,9 @@ impl Form {
         (usize::from(at) < FORMS_OF[dialect as usize]).then_some(at)
     }
 }
+
+/// How many forms Centrifugo has without deltas: one for each way to send.
+pub(crate) const CENTRIFUGO_PLAIN: usize = 5;
 
 /// How many forms there are; a [`Form`] is below.
 pub const FORMS: usize = first_form_at(FORMS_OF.len());
@@ -292,6 +326,18 @@ macro_rules! dialects {
             ) -> bool {
                 match kind {
                     $($(#[$meta])* DialectKind::$Name => self.$module.is_confirmed(session, channel),)+
+                }
+            }
+
+            /// [`Dialect::form_of`]
+            pub fn form_of(
+                &self,
+                kind: DialectKind,
+                session: Session,
+                channel: ChannelId,
+            ) -> Option<Form> {
+                match kind {
+                    $($(#[$meta])* DialectKind::$Name => self.$module.form_of(session, channel),)+
                 }
             }
 

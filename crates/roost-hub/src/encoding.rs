@@ -1,6 +1,6 @@
 //! Encodings, and sets of them.
 
-/// How many encodings a hub can tell apart: 21 forms of dialects in three framings.
+/// How many encodings a hub can tell apart: forms of dialects, each in the framings that it has.
 pub const ENCODINGS_MAX: usize = 64;
 
 /// A form in which dialects write deliveries, in one framing; below [`ENCODINGS_MAX`].

@@ -4,6 +4,8 @@
 //! [`crate::connections`], and knows no socket.
 
 mod congestion;
+mod delivery;
+mod deltas;
 mod expiries;
 mod fanout;
 mod inflow;

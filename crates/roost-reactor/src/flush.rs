@@ -19,6 +19,9 @@ pub(crate) fn flush<D: Driver>(core: &mut Core, driver: &mut D, scratch: &mut Sc
         end_missed(core);
         flush_once(core, driver, scratch);
     }
+    if let Some(lost) = core.connections.take_lost() {
+        core.channels.note_lost(&lost, &core.connections);
+    }
 }
 
 /// Ends the subscriptions to channels of which something was dropped, where what follows would look like all

@@ -155,10 +155,10 @@ pub use roost_hub::{Loss, Member, Name, Placement, Position, PresenceCounts, Pre
 pub use roost_wire::forwarded::ForwardedHeader;
 pub use server::{Configurer, Server, StartError, Stopper};
 pub use settings::{
-    Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, ClientRatePolicy, Deflate, FAN_OUT_AT_ONCE,
-    FAN_OUT_PIECE, Hooks, JoinLeave, LISTENERS_MAX, Limits, Listener, NamespaceNumbers, Network,
-    Origins, Page, Policies, Presence, Publish, Readers, Recovery, RevokedAtStart, Settings,
-    SlowConsumer, policy_for_tests,
+    Access, Auth, CERTIFICATE_ROLE, ChannelPolicy, ClientRatePolicy, Deflate, Delta,
+    FAN_OUT_AT_ONCE, FAN_OUT_PIECE, Hooks, JoinLeave, LISTENERS_MAX, Limits, Listener,
+    NamespaceNumbers, Network, Origins, Page, Policies, Presence, Publish, Readers, Recovery,
+    RevokedAtStart, Settings, SlowConsumer, policy_for_tests,
 };
 pub use shared::{ListenError, Shared};
 pub use token_checks::{Denied, Login, TokenCheck, Verdict};

@@ -109,6 +109,16 @@ impl Sessions {
         self.dialects.is_confirmed(dialect, session, channel)
     }
 
+    /// The form of a session's subscription to a channel, where not all have the same.
+    pub(crate) fn form_of(
+        &self,
+        dialect: DialectKind,
+        session: Session,
+        channel: ChannelId,
+    ) -> Option<Form> {
+        self.dialects.form_of(dialect, session, channel)
+    }
+
     /// The realm that a session is in.
     pub(crate) fn realm(&self, dialect: DialectKind, session: Session) -> Option<u16> {
         self.dialects.realm(dialect, session)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use roost_access::{Identity, Operation, PatternRef, PermissionSet, Question, Revocations, decide};
 use roost_config as config;
 pub use roost_config::{
-    Access, ChannelPolicy, ClientRatePolicy, Deflate, JoinLeave, Limits, Network, Presence,
+    Access, ChannelPolicy, ClientRatePolicy, Deflate, Delta, JoinLeave, Limits, Network, Presence,
     Publish, Readers, Recovery, SlowConsumer,
 };
 use roost_dialect::dialect::{Accept, Headers, Offer};

@@ -17,7 +17,7 @@ use crate::hook_calls::Request as HookRequest;
 use crate::hub_outputs::refusal_of;
 use crate::permissions::Barrier;
 use crate::session_events::{begin_cause, end_cause, note_subscription, unsubscribing};
-use crate::settings::{recovers, requirement};
+use crate::settings::{Delta, recovers, requirement};
 use crate::{call_commands, grants, journal, permissions, presence, throttle};
 
 /// Subscribes to what the dialect names, if that is allowed.
@@ -151,6 +151,7 @@ pub(crate) fn subscribe_allowed(
     token: u64,
 ) {
     note_subscription(core, channel);
+    let form = granted_form(core, key, channel, form);
     let Some(conn) = core.connections.get(key) else {
         return;
     };
@@ -176,6 +177,27 @@ pub(crate) fn subscribe_allowed(
     }
     let subscribed = subscribed.map_err(|_| Refusal::NoRoom);
     answer_subscribe(core, key, subscribed, form, token);
+}
+
+/// The form in which a connection gets a channel's publications that has asked for this one: that of the
+/// subscription which it has, or without deltas where there are none.
+fn granted_form(core: &Core, key: ConnKey, channel: &str, form: Form) -> Form {
+    let Some(conn) = core.connections.get(key) else {
+        return form;
+    };
+    if let Some(known) = core.channels.find(channel)
+        && core
+            .sessions
+            .is_subscribed(conn.dialect, conn.session, known)
+        && let Some(form) = core.sessions.form_of(conn.dialect, conn.session, known)
+    {
+        return form;
+    }
+    let allows = || core.settings.channels.of(channel).delta == Delta::Fossil;
+    match form.has_deltas() && conn.framing.takes_deltas() && allows() {
+        true => form,
+        false => form.without_deltas(),
+    }
 }
 
 fn answer_subscribe(
@@ -239,13 +261,14 @@ pub(crate) fn unsubscribe_from(core: &mut Core, key: ConnKey, name: &str, form: 
     let Some(conn) = core.connections.get(key) else {
         return;
     };
-    let encoding = conn.framing.encoding(form);
     let channel = core.channels.find(name).filter(|&channel| {
         core.sessions
             .is_subscribed(conn.dialect, conn.session, channel)
     });
     if let Some(channel) = channel {
         let now = core.now();
+        let granted = core.sessions.form_of(conn.dialect, conn.session, channel);
+        let encoding = conn.framing.encoding(granted.unwrap_or(form));
         journal::unsubscribing(core, key, channel, "");
         core.channels
             .unsubscribe(Subscriber(key.slot()), encoding, channel, now);

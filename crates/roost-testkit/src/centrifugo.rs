@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use roost_dialect::fossil;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Failure, Message as Heard};
@@ -126,6 +127,49 @@ impl Peer {
             }
         }
         Ok(self.replies.pop_front().expect("one is there"))
+    }
+}
+
+/// What a client that gets deltas has of a channel.
+#[derive(Debug, Default)]
+pub struct Deltas {
+    base: Option<Vec<u8>>,
+    /// How many publications came as deltas.
+    pub deltas: u64,
+    /// How many came whole.
+    pub whole: u64,
+}
+
+impl Deltas {
+    /// The data of the publication that comes next, which may be a delta against the one before.
+    ///
+    /// # Errors
+    /// When it is none of the one that this client has.
+    pub fn read(&mut self, encoding: Encoding, publication: &Value) -> Result<Value, String> {
+        let data = &publication["data"];
+        let bytes = match (encoding, data.as_str()) {
+            (Encoding::Json, None) => return Err(format!("no string: {publication}")),
+            (Encoding::Json, Some(text)) => text.as_bytes().to_vec(),
+            (Encoding::Protobuf, _) => bytes_of(data),
+        };
+        let whole = if publication["delta"] == true {
+            self.deltas += 1;
+            let base = self
+                .base
+                .as_deref()
+                .ok_or(format!("no base: {publication}"))?;
+            let decoded = fossil::decode(base, &bytes, 1 << 20);
+            decoded.map_err(|error| format!("{error}: {publication}"))?
+        } else {
+            self.whole += 1;
+            bytes
+        };
+        let value = match encoding {
+            Encoding::Json => serde_json::from_slice(&whole).map_err(|error| error.to_string()),
+            Encoding::Protobuf => Ok(value_of(&whole)),
+        };
+        self.base = Some(whole);
+        value.map_err(|error| format!("{error}: {publication}"))
     }
 }
 
@@ -295,6 +339,7 @@ static PUBLICATION: Schema = Schema(&[
     (4, "data", Bytes),
     (5, "info", Message(&CLIENT_INFO)),
     (6, "offset", Number),
+    (8, "delta", Flag),
 ]);
 
 static UNSUBSCRIBE: Schema = Schema(&[(2, "code", Number), (3, "reason", Text)]);
@@ -359,6 +404,7 @@ static SUBSCRIBE_RESULT: Schema = Schema(&[
     (9, "offset", Number),
     (10, "positioned", Flag),
     (12, "was_recovering", Flag),
+    (13, "delta", Flag),
 ]);
 
 static SUB_REFRESH_REQUEST: Schema = Schema(&[(1, "channel", Text), (2, "token", Text)]);

@@ -63,6 +63,12 @@ section! {
     /// `slow_consumer = "drop_oldest"` or `"drop_newest"` is then made to subscribe again, so that it misses
     /// nothing that is kept.
     recovery: Recovery = Recovery::Stream, Recovery::WORDS, Live, r#""cache""#;
+    /// Whether Centrifugo clients that ask for it get a publication as the difference to the one before it in
+    /// the channel ([centrifugo.md](centrifugo.md#deltas)). `"fossil"`: in Fossil's delta format, whoever
+    /// publishes. A client gets whole what is not shorter as a delta, and what it does not have the one before
+    /// of. Of each channel with such a client the last publication is kept, up to 16 MiB on a reactor. A
+    /// reload holds for subscriptions begun later.
+    delta: Delta = Delta::Off, Delta::WORDS, Live, r#""fossil""#;
     /// Whether each of these channels knows who is subscribed to it ([presence.md](presence.md)). `"counts"`:
     /// how many clients and users; `"members"`: which. What is subscribed at the time of a change is not
     /// known otherwise, so it takes a restart.
@@ -163,6 +169,15 @@ words! {
     Stream = "stream",
     /// The last message.
     Cache = "cache",
+}
+
+words! {
+    /// How publications go to clients that take differences.
+    Delta
+    /// Whole.
+    Off = "off",
+    /// As deltas in Fossil's format.
+    Fossil = "fossil",
 }
 
 words! {

@@ -163,6 +163,7 @@ fn good_lines() -> Vec<BoxedStrategy<Option<String>>> {
         "\"pause\"",
         "\"forwarded\"",
         "\"stream\"",
+        "\"fossil\"",
         "\"members\"",
         "\"asked\"",
         "\"authenticated\"",

@@ -35,6 +35,7 @@ mod recovery;
 mod reply;
 mod request;
 mod result;
+mod rpc;
 mod served;
 mod session;
 mod sessions;
@@ -46,6 +47,7 @@ mod transport;
 pub use accept::{
     EMULATION_PATH, HTTP_STREAM_PATH, PATH, SSE_PATH, SUBPROTOCOL_JSON, SUBPROTOCOL_PROTOBUF,
 };
+pub use push::{delta_of, encode_delta, is_protobuf};
 pub use session::SessionState;
 pub use sessions::Centrifugo;
 pub use transport::Transport;

@@ -3,12 +3,23 @@
 use roost_wire::{Frozen, Opcode};
 
 use crate::Publication;
+use crate::json::push_string;
 use crate::serial::push_number;
 
 /// A publication as an object of its own, for the result of a subscribe.
-pub(super) fn recovered(publication: &Publication, offset: u64) -> Frozen {
+///
+/// `as_text`: its data as clients have it that get deltas.
+pub(super) fn recovered(publication: &Publication, offset: u64, as_text: bool) -> Frozen {
     let mut out = Vec::with_capacity(publication.size() + OBJECT_BYTES);
-    write_publication(&mut out, publication, Some(offset));
+    match as_text {
+        false => write_publication(&mut out, publication, Some(offset)),
+        true => {
+            out.extend_from_slice(b"{\"data\":");
+            push_text(&mut out, publication);
+            write_tail(&mut out, publication, Some(offset));
+            out.push(b'}');
+        }
+    }
     Frozen::message(Opcode::Text, &out)
 }
 
@@ -18,6 +29,11 @@ pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication, of
     publication.with_json(|data| out.extend_from_slice(data));
     write_tail(out, publication, offset);
     out.push(b'}');
+}
+
+/// Its data as a string that has its JSON, as it stands for clients that get deltas.
+pub(super) fn push_text(out: &mut Vec<u8>, publication: &Publication) {
+    publication.with_json(|data| push_string(out, &String::from_utf8_lossy(data)));
 }
 
 /// What stands behind a publication's data.

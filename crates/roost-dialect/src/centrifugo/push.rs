@@ -7,12 +7,12 @@ use super::members::change_of_members;
 use super::protobuf::publications as protobuf;
 use super::publications::{self, recovered};
 use super::transport::Transport;
-use crate::Publication;
 use crate::json::push_string;
+use crate::{Form, Publication, fossil};
 
 /// A publication, or who has come and gone.
 pub(super) fn push(
-    transport: Transport,
+    (transport, has_deltas): (Transport, bool),
     publication: &Publication,
     channel: &str,
     offset: Option<u64>,
@@ -26,6 +26,11 @@ pub(super) fn push(
             false => transport.line(&[&lines]),
             true => each_line(transport, &lines),
         };
+    }
+    if has_deltas {
+        let mut data = Vec::with_capacity(publication.size() + HEAD_BYTES);
+        publications::push_text(&mut data, publication);
+        return push_parts(transport, publication, channel, offset, (&data, b""));
     }
     let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
     head.extend_from_slice(b"{\"push\":{\"channel\":");
@@ -48,11 +53,72 @@ pub(super) fn push(
     })
 }
 
+/// A publication by its data, as JSON, and what stands behind that.
+fn push_parts(
+    transport: Transport,
+    publication: &Publication,
+    channel: &str,
+    offset: Option<u64>,
+    (data, behind): (&[u8], &[u8]),
+) -> Frozen {
+    let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
+    head.extend_from_slice(b"{\"push\":{\"channel\":");
+    push_string(&mut head, channel);
+    head.extend_from_slice(b",\"pub\":{\"data\":");
+    let mut tail = Vec::with_capacity(TAIL_BYTES);
+    tail.extend_from_slice(behind);
+    publications::write_tail(&mut tail, publication, offset);
+    tail.extend_from_slice(b"}}}");
+    transport.line(&[&head, data, &tail])
+}
+
+/// The delta of a publication against the one before it, in a form that has deltas; `None` if it is not shorter
+/// than the publication.
+pub fn delta_of(form: Form, before: &Publication, publication: &Publication) -> Option<Vec<u8>> {
+    if is_protobuf(form) {
+        return before
+            .with_bytes(|base| publication.with_bytes(|target| fossil::encode(base, target)));
+    }
+    let delta = before.with_json(|base| publication.with_json(|to| fossil::encode(base, to)));
+    delta.filter(|delta| str::from_utf8(delta).is_ok()) // one of text is text
+}
+
+/// Whether data of this form are bytes, and not JSON: a delta is one of either.
+pub fn is_protobuf(form: Form) -> bool {
+    transport_of(form).is_protobuf()
+}
+
+/// Encodes a publication by its delta: [`delta_of`] says which. `offset`: where the channel keeps history.
+pub fn encode_delta(
+    form: Form,
+    publication: &Publication,
+    channel: &str,
+    offset: Option<u64>,
+    delta: &[u8],
+) -> Frozen {
+    let transport = transport_of(form);
+    if transport.is_protobuf() {
+        return protobuf::push_delta(transport, publication, channel, offset, delta);
+    }
+    let mut data = Vec::with_capacity(delta.len() + HEAD_BYTES);
+    push_string(&mut data, &String::from_utf8_lossy(delta));
+    let behind = b",\"delta\":true";
+    push_parts(transport, publication, channel, offset, (&data, behind))
+}
+
+fn transport_of(form: Form) -> Transport {
+    Transport::of_form(form.0 - Form::CENTRIFUGO.0).0
+}
+
 /// A publication of before, to stand in the result of a subscribe.
-pub(super) fn part(transport: Transport, publication: &Publication, offset: u64) -> Frozen {
+pub(super) fn part(
+    (transport, has_deltas): (Transport, bool),
+    publication: &Publication,
+    offset: u64,
+) -> Frozen {
     match transport.is_protobuf() {
         true => protobuf::recovered(publication, offset),
-        false => recovered(publication, offset),
+        false => recovered(publication, offset, has_deltas),
     }
 }
 

@@ -61,9 +61,9 @@ pub(super) fn on_subscribed(
         && matches!(subscribed.recovery, Some(Recovered::Lost(_)))
     {
         session.subscriptions.remove(channel);
+        let form = session.form_of(channel);
         session.unsubscribed(channel);
         lines.error(id, codes::UNRECOVERABLE);
-        let form = session.transport().form();
         return Next::Unsubscribe { channel, form };
     }
     lines.subscribe_result(id, subscribed, asked.expires_in_s);
@@ -86,9 +86,9 @@ pub(super) fn end(
         return codes::INSUFFICIENT_STATE.next();
     }
     session.subscriptions.remove(channel);
+    let form = session.form_of(channel);
     session.unsubscribed(channel);
     lines.unsubscribed(name, why);
-    let form = session.transport().form();
     Next::Unsubscribe { channel, form }
 }
 

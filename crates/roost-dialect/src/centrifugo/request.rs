@@ -161,6 +161,9 @@ pub(super) struct Subscribe<'a> {
     /// Whether the client wants to be told who comes and who leaves.
     #[serde(default)]
     pub(super) join_leave: bool,
+    /// The kind of deltas that the client takes in place of publications.
+    #[serde(borrow)]
+    pub(super) delta: Option<Text<'a>>,
     /// A filter by tags, which no publication has.
     #[serde(rename = "tf")]
     pub(super) filter: Option<IgnoredAny>,

@@ -30,6 +30,8 @@ pub(super) struct Subscribed<'a> {
     pub(super) snapshot: Snapshot,
     pub(super) recovers: Recovers,
     pub(super) recovery: Option<Recovered<'a>>,
+    /// Whether its client gets deltas.
+    pub(super) has_deltas: bool,
 }
 
 impl Subscribed<'_> {
@@ -40,6 +42,7 @@ impl Subscribed<'_> {
             snapshot: Snapshot { position },
             recovers: Recovers::Stream,
             recovery: is_recovering.then_some(Recovered::Lost(Loss::TooOld)),
+            has_deltas: false,
         }
     }
 }
@@ -51,9 +54,16 @@ pub(super) fn write_result(out: &mut Vec<u8>, subscribed: &Subscribed<'_>) {
         snapshot: Snapshot { position },
         recovers,
         recovery,
+        has_deltas,
     } = subscribed;
+    if *has_deltas {
+        out.extend_from_slice(b"\"delta\":true");
+    }
     if *recovers == Recovers::Nothing {
         return;
+    }
+    if *has_deltas {
+        out.push(b',');
     }
     out.extend_from_slice(b"\"recoverable\":true,\"positioned\":true,");
     write_position(out, start_of(*position, recovery.as_ref()));

@@ -11,8 +11,8 @@ use super::connecting::Connecting;
 use super::members::Told;
 use super::subscriptions::Subscriptions;
 use super::transport::Transport;
-use crate::PublishDetails;
 use crate::dialect::TokenOutcome;
+use crate::{Form, PublishDetails};
 
 /// What is kept of every session.
 #[derive(Debug, Default)]
@@ -56,10 +56,27 @@ struct Known {
     served: BTreeSet<ChannelId>,
     /// Those of which it is to be told so, by the numbers of their tokens.
     announced: BTreeMap<u32, Box<str>>,
-    /// A `connect` that waits for such subscriptions.
-    connecting: Option<Box<Connecting>>,
+    /// What few of these have.
+    rare: Option<Box<Rare>>,
     /// By what name it sends, where that is by requests of their own.
     emulation: Box<str>,
+}
+
+impl Known {
+    /// Frees what is empty.
+    fn trim(&mut self) {
+        let is_empty = |rare: &Rare| rare.connecting.is_none() && rare.deltas.is_empty();
+        self.rare.take_if(|rare| is_empty(rare));
+    }
+}
+
+/// What is kept of few.
+#[derive(Debug, Default)]
+struct Rare {
+    /// A `connect` that waits for subscriptions that the server makes.
+    connecting: Option<Box<Connecting>>,
+    /// The channels of whose publications the client gets deltas.
+    deltas: BTreeSet<ChannelId>,
 }
 
 /// A session as plain values. The outcome of a check that nothing was drawn with yet is not among them: it
@@ -78,6 +95,8 @@ pub struct SessionState {
     pub told: Vec<ChannelId>,
     /// Those that the server has subscribed it to.
     pub served: Vec<ChannelId>,
+    /// Those of whose publications it gets deltas.
+    pub deltas: Vec<ChannelId>,
     /// What it is sent by.
     pub transport: Transport,
     /// By what name it sends, where that is by requests of their own; else empty.
@@ -173,17 +192,21 @@ impl Session {
 
     /// The `connect` that waits for subscriptions.
     pub(super) fn connecting(&mut self) -> Option<&mut Connecting> {
-        self.known.as_mut()?.connecting.as_deref_mut()
+        let rare = self.known.as_mut()?.rare.as_mut()?;
+        rare.connecting.as_deref_mut()
     }
 
     /// Takes it out, to be put back.
     pub(super) fn take_connecting(&mut self) -> Option<Box<Connecting>> {
-        self.known.as_mut()?.connecting.take()
+        let known = self.known.as_mut()?;
+        let connecting = known.rare.as_mut()?.connecting.take();
+        known.trim();
+        connecting
     }
 
     /// A `connect` waits for subscriptions.
     pub(super) fn set_connecting(&mut self, connecting: Box<Connecting>) {
-        self.known.get_or_insert_default().connecting = Some(connecting);
+        self.rare().connecting = Some(connecting);
     }
 
     /// It waits no longer.
@@ -194,6 +217,7 @@ impl Session {
                 && known.info.is_none()
                 && known.told.is_empty()
                 && known.served.is_empty()
+                && known.rare.is_none()
                 && known.details.is_none()
                 && known.emulation.is_empty()
         };
@@ -263,6 +287,30 @@ impl Session {
         if let Some(known) = &mut self.known {
             known.told.remove(channel);
             known.served.remove(&channel);
+            if let Some(rare) = &mut known.rare
+                && rare.deltas.remove(&channel)
+            {
+                known.trim();
+            }
+        }
+    }
+
+    /// A subscription is under way, whose client gets deltas.
+    pub(super) fn gets_deltas(&mut self, channel: ChannelId) {
+        self.rare().deltas.insert(channel);
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        let known = self.known.get_or_insert_default();
+        known.rare.get_or_insert_default()
+    }
+
+    /// The form of its subscription to a channel.
+    pub(super) fn form_of(&self, channel: ChannelId) -> Form {
+        let rare = self.known.as_ref().and_then(|known| known.rare.as_ref());
+        match rare.is_some_and(|rare| rare.deltas.contains(&channel)) {
+            true => self.transport().delta_form(),
+            false => self.transport().form(),
         }
     }
 
@@ -318,10 +366,14 @@ impl Session {
             details: _,      // made again
             told,
             served,
-            announced: _,  // the application asks again
-            connecting: _, // its line is drawn again
+            announced: _, // the application asks again
+            rare,
             emulation,
         } = known.map(|known| *known).unwrap_or_default();
+        let Rare {
+            connecting: _, // its line is drawn again
+            deltas,
+        } = rare.map(|rare| *rare).unwrap_or_default();
         SessionState {
             client,
             user,
@@ -329,6 +381,7 @@ impl Session {
             subscriptions: subscriptions.into_list(),
             told: told.into_list(),
             served: served.into_iter().collect(),
+            deltas: deltas.into_iter().collect(),
             transport,
             emulation,
         }
@@ -343,16 +396,24 @@ impl Session {
             subscriptions,
             told,
             served,
+            deltas,
             transport,
             emulation,
         } = state;
-        let is_known = !(user.is_empty() && info.is_none() && told.is_empty() && served.is_empty());
+        let has_lists = !(told.is_empty() && served.is_empty() && deltas.is_empty());
+        let is_known = has_lists || !user.is_empty() || info.is_some();
         let known = (is_known || transport.is_emulated()).then(|| {
             Box::new(Known {
                 user,
                 info,
                 told: Told::from_list(told),
                 served: served.into_iter().collect(),
+                rare: (!deltas.is_empty()).then(|| {
+                    Box::new(Rare {
+                        connecting: None,
+                        deltas: deltas.into_iter().collect(),
+                    })
+                }),
                 emulation,
                 ..Known::default()
             })
@@ -377,7 +438,10 @@ impl Session {
                 .and_then(|info| info.connection.as_ref());
             let info = info.map_or(0, |info| size_of::<MemberInfo>() + info.len());
             let channel_info = known.channel_info.as_ref().map_or(0, |info| info.len());
-            let served = known.served.len() * size_of::<ChannelId>() * 4 / 3;
+            let rare = known.rare.as_ref();
+            let deltas = rare.map_or(0, |rare| rare.deltas.len());
+            let served = (known.served.len() + deltas) * size_of::<ChannelId>() * 4 / 3;
+            let served = served + rare.map_or(0, |_| size_of::<Rare>());
             let details = details + info + channel_info;
             size_of::<Known>() + details + known.told.heap_bytes() + served + known.emulation.len()
         });

@@ -16,8 +16,9 @@ use super::protobuf::wire::take_delimited;
 use super::push::{has_words, part, push};
 use super::recovery;
 use super::reply::Lines;
-use super::request::{self, Data, Malformed, Publish, Request as Asked, Rpc, Subscribe, named};
+use super::request::{self, Malformed, Publish, Request as Asked, Subscribe, named};
 use super::result::{Method, Subscribed};
+use super::rpc;
 use super::served;
 use super::session::{SESSION_BYTES, Session};
 use super::step::Step;
@@ -26,8 +27,8 @@ use super::token::{self, number as number_of};
 use super::transport::Transport;
 use super::{SessionState, Settings, accept};
 use crate::dialect::{
-    self, Accept, Command, Context, Dialect, Event, Grant, Input, Message, Next, Offer, RpcAnswer,
-    Target, Terms, TokenText,
+    self, Accept, Command, Context, Dialect, Event, Grant, Input, Message, Next, Offer, Target,
+    Terms, TokenText,
 };
 use crate::json::Text;
 use crate::{Form, Publication, check_channel_name};
@@ -46,6 +47,11 @@ impl Dialect for Centrifugo {
         "centrifugo.events",
         "centrifugo.protobuf",
         "centrifugo.protobuf-stream",
+        "centrifugo.json.delta",
+        "centrifugo.lines.delta",
+        "centrifugo.events.delta",
+        "centrifugo.protobuf.delta",
+        "centrifugo.protobuf-stream.delta",
     ];
     const PINGS: bool = true;
     const ANSWERS_WITH_RECOVERED: bool = true;
@@ -135,8 +141,9 @@ impl Dialect for Centrifugo {
         // The session stays, to answer what still comes.
         let session = self.sessions.get_mut(session.index())?;
         let channel = session.subscriptions.pop()?;
+        let form = session.form_of(channel);
         session.unsubscribed(channel);
-        Some((channel, session.transport().form()))
+        Some((channel, form))
     }
 
     fn is_subscribed(&self, session: dialect::Session, channel: ChannelId) -> bool {
@@ -155,12 +162,18 @@ impl Dialect for Centrifugo {
             return None;
         }
         session.subscriptions.remove(channel);
+        let form = session.form_of(channel);
         session.unsubscribed(channel);
         let transport = session.transport();
         cx.replies.message(transport.opcode(), |out| {
             Lines::new(out, transport).unsubscribed(name, codes::SERVER_UNSUBSCRIBE);
         });
-        Some(transport.form())
+        Some(form)
+    }
+
+    fn form_of(&self, session: dialect::Session, channel: ChannelId) -> Option<Form> {
+        let session = self.sessions.get(session.index())?;
+        Some(session.form_of(channel))
     }
 
     fn each_subscription(&self, session: dialect::Session, visit: &mut dyn FnMut(ChannelId)) {
@@ -223,7 +236,7 @@ impl Dialect for Centrifugo {
 
     /// `{"push":{"channel":…,"pub":{"data":…,"info":…}}}`, or the same in Protobuf; the parts copied once.
     fn encode(form: u8, publication: &Publication, _: EventIds, channel: &str) -> Frozen {
-        push(Transport::of_terms(form), publication, channel, None)
+        push(Transport::of_form(form), publication, channel, None)
     }
 
     /// The same with `"offset":…`.
@@ -234,16 +247,20 @@ impl Dialect for Centrifugo {
         channel: &str,
         _: u64,
     ) -> Frozen {
-        let transport = Transport::of_terms(form);
-        push(transport, publication, channel, Some(ids.offset))
+        push(
+            Transport::of_form(form),
+            publication,
+            channel,
+            Some(ids.offset),
+        )
     }
 
     fn encode_recovered(form: u8, publication: &Publication, ids: EventIds) -> Frozen {
-        part(Transport::of_terms(form), publication, ids.offset)
+        part(Transport::of_form(form), publication, ids.offset)
     }
 
     fn carries(form: u8, publication: &Publication) -> bool {
-        has_words(Transport::of_terms(form), publication)
+        has_words(Transport::of_form(form).0, publication)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -324,7 +341,7 @@ impl Centrifugo {
                 &self.settings,
                 lines,
             )),
-            Asked::Rpc(rpc) => handle_rpc(id, rpc, lines),
+            Asked::Rpc(rpc) => rpc::handle_rpc(id, rpc, lines),
             Asked::History(history) => recovery::handle_history(id, history, &self.settings, lines),
             Asked::SubRefresh(refresh) => {
                 grants::handle_sub_refresh(session, id, refresh, &self.settings, lines)
@@ -403,8 +420,11 @@ fn handle_subscribe<'a>(
 ) -> Result<Step<'a>, Disconnect> {
     let Text(channel) = named(subscribe.channel.take())?;
     let token = subscribe.token.take().map(|Text(token)| token);
+    let delta = subscribe.delta.as_ref().map_or("", |Text(delta)| delta);
+    let wants_deltas = delta == FOSSIL;
     let error = if check_channel_name(&channel, settings.channel_name_bytes_max).is_err()
         || subscribe.filter.is_some()
+        || !(wants_deltas || delta.is_empty())
     {
         codes::BAD_REQUEST
     } else if subscribe.kind != 0 {
@@ -425,7 +445,10 @@ fn handle_subscribe<'a>(
                 if subscribe.join_leave {
                     session.ask_to_be_told(id);
                 }
-                let form = session.transport().form();
+                let form = match wants_deltas {
+                    true => session.transport().delta_form(),
+                    false => session.transport().form(),
+                };
                 return Ok(subscribe_step(id, form, &subscribe, channel, grant));
             }
             Err(error) => error,
@@ -485,33 +508,6 @@ fn handle_publish<'a>(
     Ok(Step::Done)
 }
 
-fn handle_rpc<'a>(id: u32, rpc: Rpc<'a>, lines: &mut Lines<'_>) -> Result<Step<'a>, Disconnect> {
-    let Rpc { method, data } = rpc;
-    let method = method.map_or(Cow::Borrowed(""), |Text(method)| method);
-    if method.len() > METHOD_BYTES_MAX {
-        lines.error(id, codes::BAD_REQUEST);
-        return Ok(Step::Done);
-    }
-    Ok(Step::Command(Command::Rpc {
-        method,
-        data: data.map(Data::into_json),
-        token: u64::from(id),
-    }))
-}
-
-fn on_rpc(id: u32, answer: &RpcAnswer, lines: &mut Lines<'_>) {
-    match answer {
-        RpcAnswer::Result(data) => lines.called(id, data.as_deref()),
-        RpcAnswer::Error {
-            code,
-            message,
-            is_temporary,
-        } => lines.error_of_application(id, (*code, message), *is_temporary),
-        RpcAnswer::Unavailable => lines.error(id, codes::INTERNAL),
-        RpcAnswer::NotServed => lines.error(id, codes::NOT_AVAILABLE),
-    }
-}
-
 /// The answer to an unsubscribe, behind that to a subscribe that is under way.
 fn on_unsubscribed(
     session: &mut Session,
@@ -547,6 +543,7 @@ fn on_event(session: &mut Session, event: &Event<'_>, ping_s: u32, lines: &mut L
                 snapshot,
                 recovers,
                 recovery,
+                has_deltas: session.form_of(channel).has_deltas(),
             };
             match token::served(token) {
                 None => recovery::on_subscribed(session, token, &subscribed, lines),
@@ -596,7 +593,11 @@ fn on_event(session: &mut Session, event: &Event<'_>, ping_s: u32, lines: &mut L
 }
 
 /// A subscription is under way, unless it is one that there is.
-fn on_subscribing(session: &mut Session, token: u64, channel: ChannelId, lines: &mut Lines<'_>) {
+fn on_subscribing(
+    session: &mut Session,
+    (token, channel, form): (u64, ChannelId, Form),
+    lines: &mut Lines<'_>,
+) {
     if let Some(place) = token::served(token) {
         return served::on_subscribing(session, channel, place);
     }
@@ -604,6 +605,8 @@ fn on_subscribing(session: &mut Session, token: u64, channel: ChannelId, lines: 
     if !session.subscriptions.add(channel, id) {
         session.subscribed(id, None);
         lines.error(id, codes::ALREADY_SUBSCRIBED);
+    } else if form.has_deltas() {
+        session.gets_deltas(channel);
     }
 }
 
@@ -613,8 +616,8 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
         Event::Subscribing {
             token,
             channel,
-            form: _,
-        } => on_subscribing(session, token, channel, lines),
+            form,
+        } => on_subscribing(session, (token, channel, form), lines),
         Event::GrantRefreshed {
             token,
             existed,
@@ -627,6 +630,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
             refusal,
         } => {
             session.subscriptions.remove(channel);
+            session.unsubscribed(channel);
             session.subscribed(number_of(token), None);
             lines.error(number_of(token), codes::error_of(refusal));
         }
@@ -634,7 +638,7 @@ fn on_answer(session: &mut Session, event: &Event<'_>, lines: &mut Lines<'_>) {
         Event::UnsubscribedFrom { token, channel } => {
             on_unsubscribed(session, number_of(token), channel, lines);
         }
-        Event::RpcAnswered { token, answer } => on_rpc(number_of(token), answer, lines),
+        Event::RpcAnswered { token, answer } => rpc::on_rpc(number_of(token), answer, lines),
         Event::Published { token, .. } => lines.done(number_of(token), Method::Publish),
         Event::Refused {
             token: Some(token),
@@ -679,9 +683,9 @@ fn close(disconnect: Disconnect) -> Command<'static> {
     Command::Close { code, reason }
 }
 
+/// The only kind of deltas that there is, as clients ask for it.
+const FOSSIL: &str = "fossil";
 /// In the token of a command: `presence_stats` is asked, and not `presence`.
 const STATS: u64 = 1 << 32;
-/// Longest name of a method: it is for a program of the application to tell methods apart.
-const METHOD_BYTES_MAX: usize = 255;
 /// Room for so many sessions is kept when the last has ended.
 const SESSIONS_KEPT: usize = 64;

@@ -3,6 +3,7 @@
 
 use roost_wire::{Frozen, Opcode};
 
+use crate::dialects::CENTRIFUGO_PLAIN;
 use crate::{DialectKind, Form};
 
 /// What a session's lines go out by.
@@ -38,6 +39,18 @@ impl Transport {
     /// The form of deliveries to its clients.
     pub(super) fn form(self) -> Form {
         Form::of(DialectKind::Centrifugo, self as usize)
+    }
+
+    /// The same where they get deltas.
+    pub(super) fn delta_form(self) -> Form {
+        Form::of(DialectKind::Centrifugo, self as usize + CENTRIFUGO_PLAIN)
+    }
+
+    /// Of a form by its place, and whether it has deltas.
+    pub(super) fn of_form(place: u8) -> (Transport, bool) {
+        let number = usize::from(place) % CENTRIFUGO_PLAIN;
+        let has_deltas = usize::from(place) >= CENTRIFUGO_PLAIN;
+        (Transport::ALL[number], has_deltas)
     }
 
     /// Whether its clients send by requests of their own.
@@ -108,7 +121,7 @@ impl Transport {
         }
     }
 
-    const ALL: [Transport; 5] = [
+    const ALL: [Transport; CENTRIFUGO_PLAIN] = [
         Transport::WebSocket,
         Transport::HttpStream,
         Transport::Sse,

@@ -17,6 +17,8 @@ use roost_dialect::Receivers;
 use roost_hub::{ChannelId, Encoding, Hub, Name, Payload, Subscriber};
 use roost_net::ConnKey;
 
+use super::delivery::{SpecialFrames, is_at};
+use super::deltas::{ChannelDeltas, Deltas};
 use crate::connections::{BATCH_CHUNKS_MAX, Connections, Origin};
 use crate::image::Image;
 use crate::palette::FrameIndex;
@@ -31,8 +33,10 @@ pub(crate) struct Fanout {
     total: Load,
     /// Frames of the piece being given; reused.
     shared: Vec<FrameIndex>,
-    /// Of these, what one subscriber gets, where some are not for all; reused.
-    received: Vec<(Option<ConnKey>, FrameIndex)>,
+    /// The same of those that are not for all, or not the same for all; none otherwise. Reused.
+    special: Vec<Option<SpecialFrames>>,
+    /// Of these, what one subscriber gets, where there are such; reused.
+    received: Vec<FrameIndex>,
 }
 
 /// Subscribers of one channel, or of one pattern, in one encoding.
@@ -188,6 +192,7 @@ impl Fanout {
         &mut self,
         hub: &Hub<P, F>,
         connections: &mut Connections,
+        deltas: &mut Deltas,
         visits_max: usize,
         is_receiver: impl Fn((u32, ChannelId), &Receivers, &Connections) -> bool,
     ) -> Piece {
@@ -202,15 +207,7 @@ impl Fanout {
             .expect("a channel in order has a fan-out");
         let before = fanout.load;
         fanout.admit();
-        self.shared.clear();
-        let share = |entry: &InFlight| {
-            let publication = &entry.publication;
-            connections.share(publication.image.frame(), Some(publication.origin))
-        };
-        self.shared.extend(fanout.in_flight.iter().map(share));
-
-        let restricts = |entry: &InFlight| entry.publication.image.receivers().is_some();
-        let is_restricted = fanout.in_flight.iter().any(restricts);
+        let has_special = fanout.share(connections, &mut self.shared, &mut self.special);
         let mut retired = 0; // in this piece
         let mut visits = 0;
         let mut next_retire_slot = fanout.next_retire_slot();
@@ -229,25 +226,28 @@ impl Fanout {
             }
             fanout.cursor = slot + 1;
             let older = fanout.older_than_subscription(slot);
-            let in_flight = fanout.in_flight.iter().zip(&self.shared[retired..]);
-            let in_flight = in_flight.skip(older);
-            let addressed =
-                in_flight.map(|(entry, &frame)| (entry.publication.exclude, entry, frame));
-            piece.deliveries += if is_restricted {
-                let is_receiver = |entry: &InFlight| {
-                    let receivers = entry.publication.image.receivers();
-                    let to = (slot, channel);
-                    receivers.is_none_or(|receivers| is_receiver(to, receivers, connections))
+            piece.deliveries += if has_special {
+                let frames = (&self.shared[retired..], &self.special[retired..]);
+                let is_given = |publication: &Publication| {
+                    let is_for =
+                        |receivers: &_| is_receiver((slot, channel), receivers, connections);
+                    !is_at(publication.exclude, slot, connections)
+                        && publication.image.receivers().is_none_or(is_for)
                 };
-                self.received.clear();
-                self.received.extend(
-                    addressed
-                        .filter(|(_, entry, _)| is_receiver(entry))
-                        .map(|(exclude, _, frame)| (exclude, frame)),
+                let received = &mut self.received;
+                fanout.receive(
+                    (slot, older),
+                    frames,
+                    deltas.of(channel),
+                    is_given,
+                    received,
                 );
-                connections.deliver_all(slot, self.received.iter().copied())
+                let frames = received.iter().map(|&frame| (None, frame));
+                connections.deliver_all(slot, frames)
             } else {
-                let frames = addressed.map(|(exclude, _, frame)| (exclude, frame));
+                let in_flight = fanout.in_flight.iter().zip(&self.shared[retired..]);
+                let in_flight = in_flight.skip(older);
+                let frames = in_flight.map(|(entry, &frame)| (entry.publication.exclude, frame));
                 connections.deliver_all(slot, frames)
             };
             visits += 1;
@@ -276,6 +276,55 @@ impl ChannelFanout {
                 publication,
                 start,
                 wrapped: false,
+            });
+        }
+    }
+
+    /// Makes frames of what is in flight. Whether some of it is not for all, or not the same for all.
+    fn share(
+        &self,
+        connections: &mut Connections,
+        shared: &mut Vec<FrameIndex>,
+        frames: &mut Vec<Option<SpecialFrames>>,
+    ) -> bool {
+        shared.clear();
+        shared.extend(self.in_flight.iter().map(|entry| {
+            let publication = &entry.publication;
+            connections.share(publication.image.frame(), Some(publication.origin))
+        }));
+        let is_special = |entry: &InFlight| entry.publication.image.special().is_some();
+        let has_special = self.in_flight.iter().any(is_special);
+        if has_special {
+            frames.clear();
+            frames.extend(self.in_flight.iter().map(|entry| {
+                let Publication { image, origin, .. } = &entry.publication;
+                let special = image.special()?;
+                Some(SpecialFrames::new(special, *origin, connections))
+            }));
+        }
+        has_special
+    }
+
+    /// What the subscriber in a slot gets of what is in flight, but for the older: of those that are given to it,
+    /// where some are not for all or not the same for all.
+    fn receive(
+        &self,
+        (slot, older): (u32, usize),
+        (frames, special): (&[FrameIndex], &[Option<SpecialFrames>]),
+        mut deltas: Option<&mut ChannelDeltas>,
+        is_given: impl Fn(&Publication) -> bool,
+        received: &mut Vec<FrameIndex>,
+    ) {
+        received.clear();
+        let frames = frames.iter().zip(special);
+        for (entry, (&frame, of_special)) in self.in_flight.iter().zip(frames).skip(older) {
+            let publication = &entry.publication;
+            let is_given = is_given(publication);
+            received.extend(match (publication.image.special(), of_special) {
+                (Some(special), Some(frames)) => {
+                    frames.given(special, slot, is_given, deltas.as_deref_mut())
+                }
+                _ => is_given.then_some(frame),
             });
         }
     }
@@ -487,7 +536,10 @@ mod tests {
         fn piece(&mut self, visits_max: usize) -> Piece {
             let connections = &mut self.connections;
             let (hub, all) = (&self.hub, |_, _: &_, _: &_| true);
-            let piece = self.fanout.next_piece(hub, connections, visits_max, all);
+            let deltas = &mut Deltas::default();
+            let piece = self
+                .fanout
+                .next_piece(hub, connections, deltas, visits_max, all);
             for (slot, (_, got)) in self.got.iter_mut().enumerate() {
                 for bytes in testing::take_pending(connections, slot as u32) {
                     let number = bytes[bytes.len() - 4..].try_into().expect("four bytes");

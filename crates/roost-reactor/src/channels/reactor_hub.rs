@@ -296,7 +296,7 @@ pub(super) fn told_by(
         if !Codec::carries(payload, encoding) {
             return Image::for_none();
         }
-        Image::new(codec.encode(payload, encoding, ids, route), payload)
+        codec.encode(payload, encoding, ids, route)
     }
 }
 

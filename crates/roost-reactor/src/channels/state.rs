@@ -12,13 +12,15 @@ use roost_metrics::{Counters, NamespaceCounters};
 use roost_net::ConnKey;
 
 use super::congestion::Congestion;
+use super::delivery::{self, Recipients};
+use super::deltas::Deltas;
 use super::expiries::Expiries;
 use super::fanout::Fanout;
 use super::inflow::Inflow;
 use super::links::Links;
 use super::notice::{HubOutput, Notice, notice_of};
 use super::paused::Paused;
-use super::reactor_hub::ReactorHub;
+use super::reactor_hub::{ReactorHub, told_by};
 use super::recovered::{RecoveredFrames, is_receiver};
 use super::taps::{TappedItem, Taps, Travels, is_canary, next_tick};
 use crate::clock::TICK_MS;
@@ -52,6 +54,7 @@ pub(crate) struct Channels {
     canaries: usize,
     recovered: RecoveredFrames,
     expiries: Expiries,
+    deltas: Deltas,
 }
 
 /// A publication for the subscribers to a channel or a pattern.
@@ -95,6 +98,7 @@ impl Channels {
             canaries: 0,
             recovered: RecoveredFrames::default(),
             expiries: Expiries::default(),
+            deltas: Deltas::default(),
         }
     }
 
@@ -176,6 +180,7 @@ impl Channels {
         if is_new {
             self.fanout.join(channel, encoding, who.0);
         }
+        self.deltas.join(channel, encoding, who.0);
         Ok(channel)
     }
 
@@ -198,12 +203,7 @@ impl Channels {
             namespace: known.unwrap_or_else(number),
             token,
         };
-        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
-            if !Codec::carries(payload, encoding) {
-                return Image::for_none();
-            }
-            Image::new(codec.encode(payload, encoding, ids, route), payload)
-        };
+        let encode = &mut told_by(codec);
         self.hub
             .inner
             .subscribe_since(subscribe, since, now, encode, &mut self.hub.outputs)
@@ -305,11 +305,13 @@ impl Channels {
     }
 
     fn end_delivery(&mut self, who: Subscriber, encoding: Encoding, channel: ChannelId) {
-        if self.fanout.is_empty() {
+        if self.fanout.is_empty() && self.deltas.is_empty() {
             return;
         }
+        let is_last = self.hub.inner.subscriber_count(channel, encoding) == 0;
+        self.deltas.leave(channel, encoding, who.0, is_last);
         self.fanout.leave(channel, encoding, who.0);
-        if self.hub.inner.subscriber_count(channel, encoding) == 0 {
+        if is_last {
             let congested = self.fanout.forget(channel, encoding);
             self.relieve(congested);
         }
@@ -328,7 +330,7 @@ impl Channels {
                 counters.publications_not_carried_total.inc();
                 return Image::for_none();
             }
-            Image::new(codec.encode(payload, encoding, ids, route), payload)
+            codec.encode(payload, encoding, ids, route)
         };
         self.hub
             .inner
@@ -363,9 +365,8 @@ impl Channels {
         if !is_canary(name) {
             self.counters.publishes_total.inc();
         }
-        let encode = &mut |payload: &_, encoding, ids, route: Route<'_>| {
-            Image::new(codec.encode(payload, encoding, ids, route), payload)
-        };
+        let encode =
+            &mut |payload: &_, to, ids, route: Route<'_>| codec.encode(payload, to, ids, route);
         let hub = &mut self.hub.inner;
         Ok(hub.publish_at_home(name, payload, now, encode, &mut self.hub.outputs))
     }
@@ -408,6 +409,7 @@ impl Channels {
                 ..
             } => {
                 // It became a subscriber with this, behind all that is on its way here.
+                self.deltas.join(channel, encoding, who.0);
                 if !self.fanout.is_empty() {
                     self.fanout.join(channel, encoding, who.0);
                 }
@@ -500,28 +502,29 @@ impl Channels {
             let count = self.hub.inner.subscriber_count(channel, encoding);
             let is_few = count <= self.settings.fan_out_at_once as usize;
             if is_few && !self.fanout.has(channel, encoding) {
-                let frame = connections.share(image.frame(), Some(origin));
-                let exclude = exclude.map(ConnKey::slot);
-                let receivers = image.receivers();
-                let mut deliveries = 0;
-                for Subscriber(slot) in self.hub.inner.subscribers(channel, encoding) {
-                    if exclude != Some(slot)
-                        && receivers.is_none_or(|receivers| {
-                            is_receiver((slot, channel), receivers, connections, sessions)
-                        })
-                    {
-                        connections.deliver(slot, frame);
-                        deliveries += 1;
-                    }
-                }
-                self.counters.deliveries_total.add(deliveries);
+                let to = Recipients {
+                    channel,
+                    encoding,
+                    origin,
+                    exclude: exclude.map(ConnKey::slot),
+                };
+                let (hub, deltas) = (&self.hub.inner, &mut self.deltas);
+                let given = delivery::deliver(hub, &to, image, connections, sessions, deltas);
+                self.counters.deliveries_total.add(given);
                 continue;
             }
             let key = (channel, encoding);
-            if self.fanout.add(key, origin, image.clone(), exclude) {
+            let image = delivery::for_fanout(image, key, count, &mut self.deltas);
+            if self.fanout.add(key, origin, image, exclude) {
                 self.congest(key, event, connections);
             }
         }
+    }
+
+    /// These connections have not got something of these channels: what they get next of them is whole.
+    #[cold]
+    pub(crate) fn note_lost(&mut self, lost: &[(ConnKey, u64)], connections: &Connections) {
+        self.deltas.note_lost(lost, &self.hub.inner, connections);
     }
 
     /// Whether an incremental fan-out is under way.
@@ -539,10 +542,10 @@ impl Channels {
         let visits_max = self.settings.fan_out_piece as usize;
         let is_receiver =
             |to, receivers: &_, connections: &_| is_receiver(to, receivers, connections, sessions);
-        let hub = &self.hub.inner;
+        let (hub, deltas) = (&self.hub.inner, &mut self.deltas);
         let piece = self
             .fanout
-            .next_piece(hub, connections, visits_max, is_receiver);
+            .next_piece(hub, connections, deltas, visits_max, is_receiver);
         self.counters.deliveries_total.add(piece.deliveries);
         self.relieve(piece.relieved);
     }
@@ -581,7 +584,7 @@ impl Channels {
                 }
                 return Image::for_none();
             }
-            Image::new(codec.encode(payload, encoding, ids, route), payload)
+            codec.encode(payload, encoding, ids, route)
         };
         self.hub
             .inner

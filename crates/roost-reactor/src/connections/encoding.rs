@@ -2,11 +2,15 @@
 //! permessage-deflate, or the early drafts. A dialect never knows.
 
 use roost_dialect::wamp::Wire;
-use roost_dialect::{DialectKind, FORMS, Form, Publication};
+use roost_dialect::{DialectKind, Form, Publication, centrifugo};
 use roost_hub::{Encoding, EncodingSet, EventIds, Prefixes, Route};
 use roost_wire::deflate::{Agreement, Deflater, Inflater};
 use roost_wire::frame::{append_close, append_frame};
 use roost_wire::{CloseCode, Frozen, Message, Opcode, hixie};
+
+use super::delta_bases::DeltaBases;
+use super::encodings::{DEFLATE, DELTA, EARLY, PLAIN, all_of, form_of, number_of, way_of};
+use crate::image::{Delta, Image};
 
 /// How a connection frames its messages. Two bytes of its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +102,12 @@ impl Framing {
             Framing::EventStream | Framing::Emulated | Framing::Stamped => PLAIN,
             Framing::Early => EARLY,
         };
-        Encoding(form.0 + framing * FORMS_U8)
+        number_of(form, framing)
+    }
+
+    /// Whether what its connection sends can be deltas.
+    pub(crate) fn takes_deltas(self) -> bool {
+        self != Framing::Early
     }
 }
 
@@ -112,6 +121,8 @@ pub(crate) struct Codec {
     epoch: u64,
     /// How the names of realms begin, which their sessions are not told.
     realms: Prefixes,
+    /// What deltas are against.
+    delta_bases: DeltaBases,
 }
 
 struct Deflate {
@@ -178,6 +189,7 @@ impl Codec {
             fragment_bytes_max,
             epoch,
             realms,
+            delta_bases: DeltaBases::default(),
         }
     }
 
@@ -188,10 +200,10 @@ impl Codec {
 
     /// Frees the buffers that a long message has left behind; returns the bytes.
     pub(crate) fn shrink(&mut self) -> usize {
+        let mut bytes = self.delta_bases.shrink();
         let Some(deflate) = &mut self.deflate else {
-            return 0;
+            return bytes;
         };
-        let mut bytes = 0;
         for deflater in [Some(&mut deflate.deflater), deflate.narrow.as_deref_mut()] {
             let Some(deflater) = deflater else { continue };
             let mut buffer = Vec::new();
@@ -230,28 +242,22 @@ impl Codec {
             Form::PUSHER,
             Form::PUSHER_PREFIXED,
         ];
-        let encodings = forms.into_iter().flat_map(|form| {
-            let framings = [PLAIN, DEFLATE, EARLY].into_iter();
-            framings.map(move |framing| Encoding(form.0 + framing * FORMS_U8))
-        });
-        let streams = Form::CENTRIFUGO_STREAMS.iter();
-        let streams = streams.map(|form| Encoding(form.0 + PLAIN * FORMS_U8));
-        encodings.chain(streams).collect()
+        all_of(|form| {
+            let plain = form.without_deltas();
+            forms.contains(&plain) || Form::CENTRIFUGO_STREAMS.contains(&plain)
+        })
     }
 
     /// The encodings of WAMP's subscribers.
     pub(crate) fn wamp_encodings() -> EncodingSet {
         let forms = (0..Wire::FORMS.len()).map(|at| Form::of(DialectKind::Wamp, at));
-        let all = forms.flat_map(|form| {
-            let framings = [PLAIN, DEFLATE, EARLY].into_iter();
-            framings.map(move |framing| Encoding(form.0 + framing * FORMS_U8))
-        });
-        all.collect()
+        let forms: Vec<_> = forms.collect();
+        all_of(|form| forms.contains(&form))
     }
 
     /// Whether a publication can be written in one of the forms of [`Framing::encoding`].
     pub(crate) fn carries(publication: &Publication, encoding: Encoding) -> bool {
-        roost_dialect::carries(publication, Form(encoding.0 % FORMS_U8))
+        roost_dialect::carries(publication, form_of(encoding))
     }
 
     /// Encodes a publication in one of the forms of [`Framing::encoding`].
@@ -261,15 +267,16 @@ impl Codec {
         encoding: Encoding,
         ids: EventIds,
         route: Route<'_>,
-    ) -> Frozen {
-        let form = Form(encoding.0 % FORMS_U8);
+    ) -> Image {
+        let form = form_of(encoding);
         let frame = match route {
             Route::Channel(channel) => {
                 roost_dialect::encode_at(publication, form, ids, channel, self.epoch)
             }
             Route::Recovered(_) if roost_dialect::answers_with_recovered(form) => {
                 // It becomes a part of a message that is framed later.
-                return roost_dialect::encode_recovered(publication, form, ids);
+                let part = roost_dialect::encode_recovered(publication, form, ids);
+                return Image::new(part, publication);
             }
             Route::Retained(channel) => {
                 roost_dialect::encode_retained(publication, form, ids, channel, self.epoch)
@@ -281,17 +288,62 @@ impl Codec {
                 roost_dialect::encode_matched(publication, form, ids, self.realms.strip(channel))
             }
         };
+        let way = way_of(encoding);
+        if way == PLAIN
+            && let Some(payload) = frame.payload()
+            && payload.len() <= self.fragment_bytes_max
+        {
+            // The usual case: the very image the publisher's reactor made.
+            return Image::new(frame, publication);
+        }
+        let whole = self.framed(frame, (form, way));
+        match way & DELTA {
+            0 => Image::new(whole, publication),
+            _ => self.with_delta(whole, publication, (form, way), ids, route),
+        }
+    }
+
+    /// A frame without extensions, or a piece of a stream, as one of these encodings has it.
+    fn framed(&mut self, frame: Frozen, (form, way): (Form, u8)) -> Frozen {
         let Some(payload) = frame.payload() else {
             return frame;
         };
-        let framing = encoding.0 / FORMS_U8;
-        if framing == PLAIN && payload.len() <= self.fragment_bytes_max {
-            return frame; // the usual case: the very image the publisher's reactor made
-        }
-        if form.is_stream_of_bytes() {
+        let framing = way & !DELTA;
+        let is_plain = framing == PLAIN && payload.len() <= self.fragment_bytes_max;
+        if is_plain || form.is_stream_of_bytes() {
             return frame;
         }
         self.freeze(framing, Window::Full, frame.opcode(), payload)
+    }
+
+    /// The image of a publication for subscribers that get deltas.
+    #[cold]
+    fn with_delta(
+        &mut self,
+        whole: Frozen,
+        publication: &Publication,
+        (form, way): (Form, u8),
+        ids: EventIds,
+        route: Route<'_>,
+    ) -> Image {
+        let (channel, offset) = match route {
+            Route::Channel(channel) => (channel, None),
+            Route::Kept(channel) => (channel, Some(ids.offset)),
+            Route::Recovered(_) | Route::Retained(_) | Route::Pattern(_) => {
+                return Image::new(whole, publication);
+            }
+        };
+        if publication.is_of_members() {
+            return Image::new(whole, publication);
+        }
+        let delta = self.delta_bases.delta(publication, form, ids);
+        let delta =
+            delta.map(|delta| centrifugo::encode_delta(form, publication, channel, offset, delta));
+        let delta = match delta {
+            Some(frame) => Delta::Frame(self.framed(frame, (form, way))),
+            None => Delta::Whole,
+        };
+        Image::with_delta(whole, delta, publication)
     }
 
     /// Encodes one connection's own message for sending by reference.
@@ -370,16 +422,8 @@ pub(crate) fn append_close_to(out: &mut Vec<u8>, to: Framing, code: CloseCode, r
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
-const FORMS_U8: u8 = FORMS as u8;
-const PLAIN: u8 = 0;
-const DEFLATE: u8 = 1;
-const EARLY: u8 = 2;
-
 /// The smallest window that zlib has for raw deflate: it suits clients that asked for this or more.
 const NARROW_WINDOW_BITS: u8 = 9;
-
-const _: () = assert!((EARLY as usize + 1) * FORMS <= roost_hub::ENCODINGS_MAX);
 
 /// A buffer of this size is not worth making anew.
 const BUFFER_BYTES_KEPT: usize = 64 << 10;

@@ -31,6 +31,9 @@ pub(crate) struct Outbox {
     /// Channels whose subscription ends with what was dropped. Nothing of them comes to wait behind that. Taken
     /// out in the flush.
     missed: Vec<u64>,
+    /// Channels of which something was dropped, if that is to be told. Taken out in the flush.
+    lost: Vec<u64>,
+    tells_lost: bool,
     /// The newest pong owed. RFC 6455 §5.5.3: the answer to the last ping serves for those before.
     pong: Option<Chunk>,
 }
@@ -154,6 +157,23 @@ impl Outbox {
         }
     }
 
+    /// Whether it is to be told from now on of which channels something is dropped.
+    pub(crate) fn note_lost_from_now(&mut self, tells_lost: bool) {
+        self.tells_lost = tells_lost;
+    }
+
+    /// A message of this channel was dropped.
+    pub(crate) fn note_lost(&mut self, channel: u64) {
+        if self.tells_lost && self.lost.last() != Some(&channel) {
+            self.lost.push(channel);
+        }
+    }
+
+    /// Takes out the channels of which something was dropped; some may stand there more than once.
+    pub(crate) fn take_lost(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Takes out the channels whose subscription ends.
     pub(crate) fn take_missed(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.missed)
@@ -209,6 +229,7 @@ impl Outbox {
         let mut dropped = Dropped::default();
         if !self.missed.is_empty() && self.missed.contains(&channel) {
             dropped.newest = 1;
+            self.note_lost(channel);
             return Ok(dropped);
         }
         let at = self.lane(Some(namespace));
@@ -230,6 +251,7 @@ impl Outbox {
         let is_full = !self.lanes[at].has_room(frame.len(), policy);
         if drops_newest && (is_full || waits.is_some()) {
             dropped.newest = 1;
+            self.note_lost(channel);
             if ending != Ending::None {
                 self.note_missed(channel);
             }
@@ -253,7 +275,7 @@ impl Outbox {
                     dropped.newest += 1;
                 }
                 SlowConsumer::DropOldest | SlowConsumer::Latest => {
-                    self.take_front(at);
+                    self.drop_front(at);
                     dropped.oldest += 1;
                 }
             }
@@ -279,7 +301,7 @@ impl Outbox {
             let lane = &self.lanes[at];
             let (namespace, end) = (lane.namespace.zip(lane.droppable)).expect("chosen for both");
             match end {
-                Droppable::Oldest => drop(self.take_front(at)),
+                Droppable::Oldest => self.drop_front(at),
                 Droppable::Newest => self.drop_back(at),
             }
             on_drop(namespace, end);
@@ -417,6 +439,15 @@ impl Outbox {
         if lane.ending != Ending::None {
             self.note_missed(back.channel);
         }
+        self.note_lost(back.channel);
+    }
+
+    /// Drops the oldest of a lane.
+    fn drop_front(&mut self, at: usize) {
+        let front = self.lanes[at].queue.front();
+        let channel = front.expect("the caller has seen it").channel;
+        self.take_front(at);
+        self.note_lost(channel);
     }
 
     fn take_front(&mut self, at: usize) -> Chunk {

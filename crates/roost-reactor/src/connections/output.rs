@@ -1,5 +1,7 @@
 //! What one loop iteration sends: frames, each once, and which connection gets which.
 
+use std::collections::HashMap;
+
 use roost_net::Chunk;
 use roost_net::memory::{HighWater, shrink_vec};
 use roost_wire::frame::append_frame;
@@ -50,6 +52,8 @@ pub(crate) struct PendingOutput {
     arena: Vec<u8>,
     /// Slots of the connections with something pending, in the order they first got it.
     dirty: Vec<u32>,
+    /// Of deltas the whole publications: what waits may be dropped, and what is behind it must not need it.
+    wholes: HashMap<FrameIndex, Chunk>,
     palette_water: HighWater,
     arena_water: HighWater,
     dirty_water: HighWater,
@@ -61,6 +65,7 @@ impl PendingOutput {
             palette: Palette::new(),
             arena: Vec::new(),
             dirty: Vec::new(),
+            wholes: HashMap::new(),
             palette_water: HighWater::default(),
             arena_water: HighWater::default(),
             dirty_water: HighWater::default(),
@@ -71,6 +76,27 @@ impl PendingOutput {
     pub(crate) fn share(&mut self, frame: &Frozen, origin: Option<Origin>) -> FrameIndex {
         let chunk = Chunk::new(frame.shared().clone());
         self.palette.push(PendingFrame::Shared { chunk, origin })
+    }
+
+    /// Adds the delta of a publication, which `whole` stands for where it has to wait.
+    pub(crate) fn share_delta(
+        &mut self,
+        delta: &Frozen,
+        whole: &Frozen,
+        origin: Option<Origin>,
+    ) -> FrameIndex {
+        let frame = self.share(delta, origin);
+        let whole = Chunk::new(whole.shared().clone());
+        self.wholes.insert(frame, whole);
+        frame
+    }
+
+    /// What waits in place of a delta.
+    pub(crate) fn whole_of(&self, frame: FrameIndex) -> Option<&Chunk> {
+        match self.wholes.is_empty() {
+            true => None,
+            false => self.wholes.get(&frame),
+        }
     }
 
     /// Gives `conn`, in `slot`, the frame after what it has already.
@@ -170,6 +196,9 @@ impl PendingOutput {
         self.dirty_water.note(dirty.len());
         self.palette.clear();
         self.arena.clear();
+        if !self.wholes.is_empty() {
+            self.wholes = HashMap::new();
+        }
         dirty.clear();
         self.dirty = dirty;
     }

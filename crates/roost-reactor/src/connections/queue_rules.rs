@@ -24,6 +24,7 @@ pub(super) struct QueueRules<'a> {
 impl QueueRules<'_> {
     /// Queues frames of this loop iteration.
     pub(super) fn queue(&self, outbox: &mut Outbox, frames: &[FrameIndex]) -> Result<(), Full> {
+        outbox.note_lost_from_now(self.holds_positions);
         for &frame in frames {
             let chunk = self.output.chunk_of(frame);
             match self.output.palette.frame(frame) {
@@ -40,7 +41,10 @@ impl QueueRules<'_> {
                 PendingFrame::Shared {
                     origin: Some(origin),
                     ..
-                } => self.queue_published(outbox, *origin, chunk)?,
+                } => {
+                    let chunk = self.output.whole_of(frame).cloned().unwrap_or(chunk);
+                    self.queue_published(outbox, *origin, chunk)?;
+                }
             }
             if outbox.bytes() > self.total_bytes_max {
                 self.drop_beyond_total(outbox)?;
@@ -68,6 +72,7 @@ impl QueueRules<'_> {
         {
             counts.dropped_newest_total.inc();
             outbox.note_dropped(1);
+            outbox.note_lost(origin.channel);
             if ending != Ending::None {
                 outbox.note_missed(origin.channel);
             }

@@ -61,6 +61,8 @@ pub(crate) struct Connections {
     /// Connections whose outbox names channels of which they have missed something. Empty between two loop
     /// iterations.
     pub(super) missed: Vec<ConnKey>,
+    /// Channels of which something was dropped that was for these connections. Empty between two loop iterations.
+    pub(super) lost: Vec<(ConnKey, u64)>,
     /// Flushes there were.
     pub(super) flushes: u64,
     /// Bytes of output that connections were ever given to hold.
@@ -120,6 +122,7 @@ impl Connections {
             deadlines: Deadlines::new(settings.clone()),
             driver_ops: DriverOps::default(),
             missed: Vec::new(),
+            lost: Vec::new(),
             flushes: 0,
             output_bytes_total: 0,
             cost_probe: CostProbe::default(),

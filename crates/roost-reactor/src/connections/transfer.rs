@@ -103,6 +103,12 @@ impl Connections {
         Some((key, channels.unwrap_or_default()))
     }
 
+    /// Takes out what was dropped, by its connection and the channel's number.
+    #[inline]
+    pub(crate) fn take_lost(&mut self) -> Option<Vec<(ConnKey, u64)>> {
+        (!self.lost.is_empty()).then(|| std::mem::take(&mut self.lost))
+    }
+
     /// Whether something waits behind the batch that is with the driver.
     pub(crate) fn has_outbox(&self, key: ConnKey) -> bool {
         self.table
@@ -302,6 +308,16 @@ impl Connections {
     /// A frame that several connections get, for [`Connections::deliver`].
     pub(crate) fn share(&mut self, frame: &Frozen, origin: Option<Origin>) -> FrameIndex {
         self.output.share(frame, origin)
+    }
+
+    /// The same of a delta, in place of which the whole publication waits where it has to.
+    pub(crate) fn share_delta(
+        &mut self,
+        delta: &Frozen,
+        whole: &Frozen,
+        origin: Option<Origin>,
+    ) -> FrameIndex {
+        self.output.share_delta(delta, whole, origin)
     }
 
     /// Gives a shared frame to the connection in `slot`.

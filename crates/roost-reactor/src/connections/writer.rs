@@ -329,6 +329,7 @@ impl<D: Driver> Writer<'_, D> {
             output,
             output_bytes_total,
             missed,
+            lost,
             ..
         } = &mut *self.connections;
         let Some(conn) = table.get_mut(key) else {
@@ -349,6 +350,7 @@ impl<D: Driver> Writer<'_, D> {
             if outbox.has_missed() {
                 missed.push(key);
             }
+            lost.extend(outbox.take_lost().into_iter().map(|channel| (key, channel)));
             queued
         })
     }

@@ -3,8 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use roost_reactor::Origins;
-use roost_testkit::centrifugo::{commands, emulation_request, take_replies};
+use roost_reactor::{Delta, Origins};
+use roost_testkit::centrifugo::{Deltas, Encoding, commands, emulation_request, take_replies};
 use roost_testkit::client::{Checked, Client, Failure, Request, Response};
 use roost_testkit::server::{Backend, TestServer};
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ roost_testkit::on_each_backend!(
     a_client_that_goes_leaves_its_channels,
     what_the_client_sends_on_its_stream_is_dropped,
     a_stream_speaks_protobuf,
+    streams_get_deltas,
 );
 
 const HTTP_STREAM: &str = "/connection/http_stream";
@@ -191,6 +192,30 @@ fn sessions_are_reached_from_all_reactors(backend: Backend) -> Checked {
         for _ in 0..2 {
             assert_eq!(stream.next()?["id"], n + 2);
         }
+    }
+    Ok(())
+}
+
+fn streams_get_deltas(backend: Backend) -> Checked {
+    let server = TestServer::with(backend, 3, |settings| {
+        settings.channels.default.delta = Delta::Fossil;
+    });
+    for is_sse in [false, true] {
+        let mut stream = Stream::open(&server, is_sse)?;
+        let subscribe = json!({"id": 2, "subscribe": {"channel": "c", "delta": "fossil"}});
+        stream.say(&server, &subscribe.to_string())?;
+        stream.expect(&json!({"id": 2, "subscribe": {"delta": true}}))?;
+        let mut deltas = Deltas::default();
+        for number in 0..4 {
+            let data = json!({"number": number, "same": "line\n\"ů\"".repeat(20)});
+            let publish = json!({"id": 3, "publish": {"channel": "c", "data": data}});
+            stream.say(&server, &publish.to_string())?;
+            let push = stream.next()?;
+            let read = deltas.read(Encoding::Json, &push["push"]["pub"]);
+            assert_eq!(read, Ok(data), "{push}");
+            stream.expect(&json!({"id": 3, "publish": {}}))?;
+        }
+        assert_eq!((deltas.whole, deltas.deltas), (1, 3));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod centrifugo;
 mod centrifugo_recovery;
 mod centrifugo_streams;
 mod channels;
+mod deltas;
 mod drain;
 mod echo;
 mod emulation;

@@ -86,6 +86,7 @@ fn read_subscribe<'a>(subscribe: &mut Subscribe<'a>, message: &'a [u8]) -> Resul
             6 => subscribe.epoch = text(value)?,
             7 => subscribe.offset = value.number()?,
             11 => subscribe.join_leave = value.flag()?,
+            12 => subscribe.delta = text(value)?,
             // Nodes within nodes, which are not looked at.
             13 => subscribe.filter = value.bytes().map(|_| Some(IgnoredAny))?,
             14 => subscribe.flag = value.number()?,

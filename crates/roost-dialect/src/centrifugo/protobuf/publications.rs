@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::wire::{
-    field_len, push_bytes, push_delimited, push_head, push_message, push_number, push_varint,
+    field_len, push_bytes, push_delimited, push_flag, push_head, push_message, push_number,
+    push_varint,
 };
 use crate::Publication;
 use crate::centrifugo::client::client_id;
@@ -25,26 +26,43 @@ pub(in crate::centrifugo) fn push(
     }
     let mut tail = Vec::with_capacity(TAIL_BYTES);
     write_tail(&mut tail, publication, offset);
-    publication.with_bytes(|data| {
-        // What is inside is longer than its length, so that comes last.
-        let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
-        let data_bytes = match data.is_empty() {
-            true => 0,
-            false => field_len(PUBLICATION_DATA, data.len()),
-        };
-        let inside = data_bytes + tail.len();
-        let mut named = Vec::with_capacity(channel.len() + HEAD_BYTES);
-        push_bytes(&mut named, PUSH_CHANNEL, channel.as_bytes());
-        let push = named.len() + field_len(PUSH_PUB, inside);
-        push_varint(&mut head, field_len(REPLY_PUSH, push) as u64);
-        push_head(&mut head, REPLY_PUSH, push);
-        head.extend_from_slice(&named);
-        push_head(&mut head, PUSH_PUB, inside);
-        if !data.is_empty() {
-            push_head(&mut head, PUBLICATION_DATA, data.len());
-        }
-        transport.line(&[&head, data, &tail])
-    })
+    publication.with_bytes(|data| push_parts(transport, channel, data, &tail))
+}
+
+/// A publication by a delta against the one before.
+pub(in crate::centrifugo) fn push_delta(
+    transport: Transport,
+    publication: &Publication,
+    channel: &str,
+    offset: Option<u64>,
+    delta: &[u8],
+) -> Frozen {
+    let mut tail = Vec::with_capacity(TAIL_BYTES);
+    write_tail(&mut tail, publication, offset);
+    push_flag(&mut tail, PUBLICATION_DELTA, true);
+    push_parts(transport, channel, delta, &tail)
+}
+
+/// A Reply with the Publication of this data and what stands behind it.
+fn push_parts(transport: Transport, channel: &str, data: &[u8], tail: &[u8]) -> Frozen {
+    // What is inside is longer than its length, so that comes last.
+    let mut head = Vec::with_capacity(channel.len() + HEAD_BYTES);
+    let data_bytes = match data.is_empty() {
+        true => 0,
+        false => field_len(PUBLICATION_DATA, data.len()),
+    };
+    let inside = data_bytes + tail.len();
+    let mut named = Vec::with_capacity(channel.len() + HEAD_BYTES);
+    push_bytes(&mut named, PUSH_CHANNEL, channel.as_bytes());
+    let push = named.len() + field_len(PUSH_PUB, inside);
+    push_varint(&mut head, field_len(REPLY_PUSH, push) as u64);
+    push_head(&mut head, REPLY_PUSH, push);
+    head.extend_from_slice(&named);
+    push_head(&mut head, PUSH_PUB, inside);
+    if !data.is_empty() {
+        push_head(&mut head, PUBLICATION_DATA, data.len());
+    }
+    transport.line(&[&head, data, tail])
 }
 
 /// A Publication as the result of a subscribe has it.
@@ -138,6 +156,7 @@ const PUSH_LEAVE: u32 = 6;
 const PUBLICATION_DATA: u32 = 4;
 const PUBLICATION_INFO: u32 = 5;
 const PUBLICATION_OFFSET: u32 = 6;
+const PUBLICATION_DELTA: u32 = 8;
 /// What stands before the data beside the channel's name, at most.
 const HEAD_BYTES: usize = 48;
 /// What stands behind it, mostly.

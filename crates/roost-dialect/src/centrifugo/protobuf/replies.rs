@@ -95,8 +95,10 @@ pub(in crate::centrifugo) fn write_result(out: Out<'_>, subscribed: &Subscribed<
         snapshot: Snapshot { position },
         recovers,
         recovery,
+        has_deltas,
     } = subscribed;
     if *recovers == Recovers::Nothing {
+        push_flag(out, 13, *has_deltas); // delta
         return;
     }
     let Position { epoch, offset } = start_of(*position, recovery.as_ref());
@@ -112,6 +114,7 @@ pub(in crate::centrifugo) fn write_result(out: Out<'_>, subscribed: &Subscribed<
     push_number(out, 9, offset);
     push_flag(out, 10, true); // positioned
     push_flag(out, 12, recovery.is_some()); // was_recovering
+    push_flag(out, 13, *has_deltas); // delta
 }
 
 /// A SubRefreshResult.

@@ -33,7 +33,7 @@ fn commands_say_what_they_say_in_json() {
         ),
         (
             b"5\x08\x02*1\x0a\x02c1\x12\x01t\x18\x012\x1000000000000000ab8\xac\x02B\x01xH\x01P\x01X\x01b\x06fossilp\x02",
-            r#"{"id":2,"subscribe":{"channel":"c1","token":"t","recover":true,"epoch":"00000000000000ab","offset":300,"join_leave":true,"flag":2}}"#,
+            r#"{"id":2,"subscribe":{"channel":"c1","token":"t","recover":true,"epoch":"00000000000000ab","offset":300,"join_leave":true,"delta":"fossil","flag":2}}"#,
         ),
         (
             b"\x1b\x08\x03*\x17\x0a\x02c1j\x11\x0a\x03and2\x0a\x12\x01k\x1a\x02eq\x22\x01v",
@@ -211,6 +211,7 @@ fn subscribed(recovery: Option<Recovered<'_>>) -> Subscribed<'_> {
         snapshot: Snapshot { position: AT_9 },
         recovers: Recovers::Stream,
         recovery,
+        has_deltas: false,
     }
 }
 

@@ -32,7 +32,9 @@ impl From<Outbox> for OutboxState {
             bytes: _,
             messages: _,
             dropped,
-            missed: _, // told before the loop iteration ends
+            missed: _,     // told before the loop iteration ends
+            lost: _,       // as well
+            tells_lost: _, // told again with the next message
             pong,
         } = outbox;
         let lanes = lanes.into_iter().map(|lane| {
