@@ -50,12 +50,12 @@ impl Clients<CentrifugoPeer> {
         Some(sum)
     }
 
-    /// How many commands were answered, and how many publications received.
+    /// How many commands were answered, how many publications received, and how many of these were deltas.
     ///
     /// # Errors
     /// What came and was not expected, or is missing on a connection that works.
-    pub(super) fn check(&self, plan: &Plan) -> Result<(u64, u64), String> {
-        let (mut answered, mut received) = (0, 0);
+    pub(super) fn check(&self, plan: &Plan) -> Result<[u64; 3], String> {
+        let (mut answered, mut received, mut deltas) = (0, 0, 0);
         for peer in self.all() {
             let err = |what: &str| Err(format!("Centrifugo peer {}: {what}", peer.index));
             if let Some(failure) = &peer.failure {
@@ -63,6 +63,7 @@ impl Clients<CentrifugoPeer> {
             }
             answered += peer.answered;
             received += peer.received;
+            deltas += peer.deltas();
             if !plan.reliable {
                 continue;
             }
@@ -79,7 +80,7 @@ impl Clients<CentrifugoPeer> {
                 return err(&format!("no answer to {:?}", peer.open));
             }
         }
-        Ok((answered, received))
+        Ok([answered, received, deltas])
     }
 }
 

@@ -11,7 +11,7 @@ use super::clients::{Act, Client, Socket};
 use super::plan::Plan;
 use super::presence::{CHANNEL, Rules, Watch};
 use super::web_socket::{Pending, Speaker, WebSocket, append_frame, receive};
-use crate::centrifugo::{Encoding, commands, replies};
+use crate::centrifugo::{Deltas, Encoding, commands, replies};
 
 pub(super) struct CentrifugoPeer {
     pub(super) index: usize,
@@ -41,6 +41,10 @@ pub(super) struct CentrifugoPeer {
     /// It has no WebSocket.
     pub(super) stream: Option<StreamClient>,
     encoding: Encoding,
+    /// Of the channels whose publications come as deltas.
+    deltas: BTreeMap<String, Deltas>,
+    /// Deltas on those that it has left.
+    received_deltas: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +204,15 @@ impl CentrifugoPeer {
                 None => Encoding::ALL[(index + plan.seed as usize) % 2],
             },
             stream,
+            deltas: BTreeMap::new(),
+            received_deltas: 0,
         }
+    }
+
+    /// How many publications came as deltas.
+    pub(super) fn deltas(&self) -> u64 {
+        let deltas = self.deltas.values().map(|one| one.deltas);
+        self.received_deltas + deltas.sum::<u64>()
     }
 
     fn connect_commands(&mut self) -> String {
@@ -291,7 +303,10 @@ impl CentrifugoPeer {
         if join_leave {
             self.watch.ask(id);
         }
-        let subscribe = json!({"channel": channel, "join_leave": join_leave});
+        let mut subscribe = json!({"channel": channel, "join_leave": join_leave});
+        if (self.index + id as usize) % 3 > 0 {
+            subscribe["delta"] = json!("fossil");
+        }
         json!({"id": id, "subscribe": subscribe}).to_string()
     }
 
@@ -304,7 +319,9 @@ impl CentrifugoPeer {
             false => Asked::Refused(103),
         };
         let id = self.open.ask(asked);
-        let data = json!({"p": self.index, "n": number, "c": channel});
+        // Long enough for a delta to be worth it.
+        let same = "same".repeat(20);
+        let data = json!({"p": self.index, "n": number, "c": channel, "same": same});
         json!({"id": id, "publish": {"channel": channel, "data": data}}).to_string()
     }
 
@@ -402,6 +419,9 @@ impl CentrifugoPeer {
             }
             (Asked::Subscribe(channel), None) => {
                 self.watch.subscribed(&channel, &reply["id"]);
+                if reply["subscribe"]["delta"] == true {
+                    self.deltas.insert(channel.clone(), Deltas::default());
+                }
                 self.active.push(channel);
             }
             (Asked::Presence(_) | Asked::PresenceStats, Some(111)) => {}
@@ -419,7 +439,10 @@ impl CentrifugoPeer {
                 }
             }
             (Asked::Subscribe(_), Some(100)) => self.is_unsure = true,
-            (Asked::Unsubscribe(channel), None) => self.active.retain(|one| *one != channel),
+            (Asked::Unsubscribe(channel), None) => {
+                self.active.retain(|one| *one != channel);
+                self.received_deltas += self.deltas.remove(&channel).map_or(0, |it| it.deltas);
+            }
             (Asked::Publish(channel, Some(number)), None) => {
                 if self.active.contains(&channel) && self.wanted.contains(&channel) {
                     self.awaited.insert(channel, number);
@@ -440,7 +463,14 @@ impl CentrifugoPeer {
             return self.fail(format!("not subscribed to: {line}"));
         }
         self.received += 1;
-        let data = &publication["data"];
+        let read = self
+            .deltas
+            .get_mut(channel)
+            .map(|deltas| deltas.read(self.encoding, publication));
+        let data = match read.transpose() {
+            Ok(read) => read.unwrap_or_else(|| publication["data"].clone()),
+            Err(error) => return self.fail(format!("{error}: {line}")),
+        };
         if data.is_string() || channel == Plan::name_of(0) {
             return; // of a raw or WAMP peer
         }

@@ -96,13 +96,13 @@ impl Simulation {
 
     /// The script of the Centrifugo peers is over: their commands are answered in time. Returns how many were,
     /// and how many publications were received.
-    pub(super) fn end_centrifugo(&mut self, plan: &Plan) -> Result<(u64, u64), String> {
+    pub(super) fn end_centrifugo(&mut self, plan: &Plan) -> Result<[u64; 3], String> {
         if self.centrifugo.is_none() {
-            return Ok((0, 0));
+            return Ok([0; 3]);
         }
         self.run_until(plan.end_ns + plan.rest_ns() + SOAP_SLACK_NS);
         let Some(centrifugo) = &mut self.centrifugo else {
-            return Ok((0, 0));
+            return Ok([0; 3]);
         };
         let checked = centrifugo.check(plan);
         let members = centrifugo.members().filter(|_| plan.reliable);

@@ -226,7 +226,11 @@ fn run_scenario(plan: &Plan) -> Result<Report, Broken> {
     report.http_answers = http_answers;
     (report.soap_answers, report.soap_received) = soap;
     (report.asked, report.retained) = asked;
-    (report.centrifugo_answers, report.centrifugo_received) = centrifugo;
+    [
+        report.centrifugo_answers,
+        report.centrifugo_received,
+        report.centrifugo_deltas,
+    ] = centrifugo;
     (report.pusher_answers, report.pusher_received) = pusher;
     report.guarded_answers = guarded_answers;
     report.told = told;

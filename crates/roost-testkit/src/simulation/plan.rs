@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roost_net::sim::{SimFaults, SimOptions, SimRng};
 use roost_reactor::{
-    ChannelPolicy, FAN_OUT_PIECE, Limits, Settings, SlowConsumer, policy_for_tests,
+    ChannelPolicy, Delta, FAN_OUT_PIECE, Limits, Settings, SlowConsumer, policy_for_tests,
 };
 
 use super::guarded;
@@ -287,6 +287,13 @@ fn add_features(seed: u64, settings: &mut Settings) {
     journal::add(seed, has_control(seed), settings);
     presence::add(seed, settings);
     pusher_app::add(settings);
+    if !seed.is_multiple_of(3) {
+        let channels = &mut settings.channels;
+        let named = channels.namespaces.iter_mut().map(|(_, policy)| policy);
+        for policy in named.chain([&mut channels.default]) {
+            policy.delta = Delta::Fossil;
+        }
+    }
 }
 
 /// How many peers speak plain HTTP, SOAP, Centrifugo's protocol, and Pusher's.

@@ -16,7 +16,7 @@ use roost_dialect::sse::parse_id;
 use roost_net::sim::{SimDriver, SimRng};
 use roost_net::{CloseMode, ConnKey, ConnectOptions, Driver, Event, SendStatus};
 use roost_reactor::Position;
-use roost_reactor::{ChannelPolicy, Settings, SlowConsumer, policy_for_tests};
+use roost_reactor::{ChannelPolicy, Delta, Settings, SlowConsumer, policy_for_tests};
 use roost_wire::Opcode;
 use roost_wire::frame::split_frame;
 
@@ -44,6 +44,10 @@ pub(super) fn add(seed: u64, settings: &mut Settings) -> usize {
             SlowConsumer::Latest,
         ][rng_sockets.below(4) as usize],
         outbox_messages_max: rng_sockets.between(1, 30) as u32,
+        delta: match seed % 4 {
+            0 => Delta::Off,
+            _ => Delta::Fossil,
+        },
         ..kept.clone()
     };
     namespaces.push((NAMESPACE.to_owned(), kept));
@@ -241,7 +245,9 @@ impl Recovering {
                 for _ in 0..count {
                     *sent += 1;
                     let filler = "\n".repeat(self.rng.below(3) as usize);
-                    let text = format!("{index}.{sent}{filler}");
+                    // Some are long enough for a delta to be worth it.
+                    let width = if index % 2 == 0 { 48 } else { 0 };
+                    let text = format!("{index:0width$}.{sent}{filler}");
                     append_frame(&mut bytes, Opcode::Text, text.as_bytes());
                 }
                 if !bytes.is_empty() {

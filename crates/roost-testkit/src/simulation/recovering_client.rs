@@ -15,6 +15,8 @@ pub struct Told {
     pub interrupted: u64,
     /// Publications received.
     pub received: u64,
+    /// Of these, deltas.
+    pub deltas: u64,
 }
 
 /// A publisher's number, and the publication's with it.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::recovering_client::{Client, Published, Seen, Told};
 use super::web_socket::append_frame;
+use crate::centrifugo::{Deltas, Encoding};
 
 /// A connection of such a client.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(super) struct Socket {
     is_subscribing: bool,
     /// What it knew when it asked.
     asked: Option<Position>,
+    /// What it has of the channel, if its publications come as deltas.
+    deltas: Option<Deltas>,
 }
 
 /// The handshake.
@@ -34,7 +37,8 @@ impl Socket {
 
     fn subscribe(&mut self, channel: &str, at: Option<Position>, out: &mut Vec<u8>) {
         let id = self.next_id();
-        let mut subscribe = json!({"channel": channel, "recoverable": true, "flag": 1});
+        let mut subscribe =
+            json!({"channel": channel, "recoverable": true, "flag": 1, "delta": "fossil"});
         if let Some(Position { epoch, offset }) = at {
             subscribe["recover"] = json!(true);
             subscribe["epoch"] = json!(format!("{epoch:016x}"));
@@ -105,7 +109,7 @@ impl Socket {
             if self.is_subscribing {
                 return Err(format!("before its answer: {line}"));
             }
-            return next(publication, client, (told, seen));
+            return next(publication, &mut self.deltas, client, (told, seen));
         }
         match line.get("connect") {
             Some(_) => Ok(()),
@@ -124,6 +128,7 @@ impl Socket {
         let offset = result["offset"].as_u64().ok_or("no offset")?;
         let position = Position { epoch, offset };
         self.is_subscribing = false;
+        self.deltas = (result["delta"] == true).then(Deltas::default);
         let was_recovering = result["was_recovering"] == true;
         if was_recovering != self.asked.is_some() {
             return Err(format!("it asked for {:?}: {result}", self.asked));
@@ -138,7 +143,7 @@ impl Socket {
         }
         told.came_back += 1;
         for publication in result["publications"].as_array().into_iter().flatten() {
-            next(publication, client, (told, seen))?;
+            next(publication, &mut self.deltas, client, (told, seen))?;
         }
         Ok(())
     }
@@ -147,6 +152,7 @@ impl Socket {
 /// A publication, which has to be the next.
 fn next(
     publication: &Value,
+    deltas: &mut Option<Deltas>,
     client: &mut Client,
     (told, seen): (&mut Told, Seen<'_>),
 ) -> Result<(), String> {
@@ -159,7 +165,12 @@ fn next(
         return Err(format!("{publication} behind {before:?}"));
     }
     client.at = Some(id);
-    let text = publication["data"].as_str().unwrap_or_default();
+    let data = match deltas {
+        None => publication["data"].clone(),
+        Some(deltas) => deltas.read(Encoding::Json, publication)?,
+    };
+    told.deltas += u64::from(publication["delta"] == true);
+    let text = data.as_str().unwrap_or_default();
     let published: Published = client.take(text)?;
     told.received += 1;
     seen(id, published)

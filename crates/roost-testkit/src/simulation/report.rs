@@ -72,6 +72,8 @@ pub struct Report {
     pub centrifugo_answers: u64,
     /// Publications received by Centrifugo peers.
     pub centrifugo_received: u64,
+    /// Of these, deltas.
+    pub centrifugo_deltas: u64,
     /// Subscriptions of Pusher peers answered.
     pub pusher_answers: u64,
     /// Events received by Pusher peers.

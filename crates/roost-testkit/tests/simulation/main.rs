@@ -133,9 +133,11 @@ fn promises_are_kept_on_every_seed() {
         sum(|r| r.centrifugo_answers),
         sum(|r| r.centrifugo_received),
     ];
+    let deltas = [sum(|r| r.centrifugo_deltas), sum(|r| r.told.deltas)];
     println!(
-        "{} commands of Centrifugo peers answered, {} publications received by them",
-        centrifugo[0], centrifugo[1],
+        "{} commands of Centrifugo peers answered, {} publications received by them, {} as deltas, \
+         {} by clients that came back",
+        centrifugo[0], centrifugo[1], deltas[0], deltas[1],
     );
     let pusher = [sum(|r| r.pusher_answers), sum(|r| r.pusher_received)];
     println!(
@@ -182,6 +184,7 @@ fn promises_are_kept_on_every_seed() {
             centrifugo.iter().all(|&n| n > 10 * seeds),
             "Centrifugo: {centrifugo:?}"
         );
+        assert!(deltas.iter().all(|&n| n > seeds), "deltas: {deltas:?}");
         assert!(pusher.iter().all(|&n| n > 5 * seeds), "Pusher: {pusher:?}");
         assert!(events.iter().all(|&n| n > seeds), "events: {events:?}");
         let hostile = sum(|r| r.costs.hostile_bytes);
