@@ -37,7 +37,7 @@ PORT, API_PORT = 8000, 8001
 SUITE_S = 240
 TEST_S = 40
 # By a beginning of the test's name: what there is not, and one that passes by itself (docs/results).
-WANTING = ["map: ", "TestServerSideSubscriptions."]
+WANTING = ["map: ", "map delta: ", "TestServerSideSubscriptions."]
 
 # The client, configuration of channels, and whether it is the run in Protobuf of one that has two.
 RUNS = [
@@ -65,6 +65,7 @@ history_messages_max = 100
 history_lifetime = "5m"
 presence = "members"
 presence_read = "anyone"
+delta = "fossil"
 {channels}
 [[namespace]]
 name = "recovery"
@@ -129,7 +130,7 @@ def stop(daemon):
 def run_js(directory, suite):
     """(file, name, passed, words) of each test that ran."""
     copies = []
-    for name in ("centrifuge", "centrifuge.protobuf", "recovery", "getstate"):
+    for name in ("centrifuge", "centrifuge.protobuf", "recovery", "getstate", "delta"):
         with open(os.path.join(suite, "src", f"{name}.test.ts")) as file:
             text = js_copy(file.read())
         copies.append(os.path.join(suite, "src", f"roost_{name}.test.ts"))
