@@ -39,6 +39,7 @@ pub(crate) use conn_id::ConnId;
 pub use costs::ConnCost;
 pub(crate) use costs::{closed_holding, conn_costs};
 pub(crate) use deadlines::{Idle, Opening, Slice};
+pub use delta_bases::DELTA_BASES_BYTES_MAX;
 pub use encoding::Compression;
 pub(crate) use encoding::{Codec, Framing};
 pub(crate) use encodings::has_deltas;

@@ -124,9 +124,9 @@ mod watched;
 
 pub use channels::LINK_BYTES_MAX;
 pub use client_limits::{CLIENT_RATES_BYTES, ClientLimit};
-pub use connections::Compression;
 #[doc(hidden)]
 pub use connections::ConnCost;
+pub use connections::{Compression, DELTA_BASES_BYTES_MAX};
 pub use control::{
     Answer, AskedChannel, BrokenHop, CHANNELS_MAX, CHANNELS_SHOWN, CONNECTIONS_MAX, COUNTED_MAX,
     Canary, CanaryStep, ChannelRecord, CloseReason, ConnectionDetails, ConnectionFilter,

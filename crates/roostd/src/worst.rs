@@ -28,7 +28,7 @@ pub(crate) struct WorstCase {
     presence: u64,
     /// Receive buffers, compressors, TLS handshakes and what a loop iteration gathers, of all
     /// reactors, the messages between them, the API's requests, tokens, questions to applications and about
-    /// history, rates of addresses, and the lines of log that wait.
+    /// history, rates of addresses, what deltas are against, and the lines of log that wait.
     reactors: u64,
 }
 
@@ -92,6 +92,7 @@ impl WorstCase {
                 .saturating_add(TAILS_MAX as u64 * (TAIL_BYTES_MAX as u64 + message))
                 .saturating_add(events_bytes(settings, reactors))
                 .saturating_add(connect_rates)
+                .saturating_add(deltas_bytes(settings, reactors, subscriptions))
                 .saturating_add(LOG_BYTES),
         }
     }
@@ -281,6 +282,18 @@ fn presence_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> 
         .saturating_add(reactors.saturating_mul(PRESENCE_ANSWERS_BYTES))
 }
 
+/// What deltas are against, what one is made with, and which subscriptions get them and have what.
+fn deltas_bytes(settings: &config::Settings, reactors: u64, subscriptions: u64) -> u64 {
+    let own = settings.namespaces.iter().map(|space| &space.policy);
+    let mut policies = std::iter::once(&settings.channels).chain(own);
+    if !settings.centrifugo.enabled || policies.all(|policy| policy.delta == config::Delta::Off) {
+        return 0;
+    }
+    let each = reactor::DELTA_BASES_BYTES_MAX as u64 + DELTA_BYTES;
+    (reactors.saturating_mul(each))
+        .saturating_add(subscriptions.saturating_mul(DELTA_SUBSCRIPTION_BYTES))
+}
+
 /// What is kept, a ring that has grown to twice that, what channels with subscribers have for it, and
 /// answers that are remembered for a moment.
 fn histories_bytes(settings: &config::Settings, reactors: u64, channels: u64) -> u64 {
@@ -416,6 +429,11 @@ const EVENT_BYTES: u64 = 1 << 10;
 
 /// Lines that wait, and as many that are being written.
 const LOG_BYTES: u64 = 2 * crate::logging::QUEUE_BYTES_MAX as u64;
+/// Two texts of 1 MiB, the index of one and the delta, in JSON and as bytes.
+const DELTA_BYTES: u64 = 8 << 20;
+/// A channel among those of a session that have deltas, a subscriber among those without the publication
+/// before, and what is known of their channel.
+const DELTA_SUBSCRIPTION_BYTES: u64 = 128;
 
 #[cfg(test)]
 mod tests {
@@ -466,6 +484,16 @@ mod tests {
         settings.limits.presence_bytes_max += 1 << 30;
         assert_eq!(of(&settings).presence - presence, 2 << 30);
         settings.channels.presence = config::Presence::Off;
+        let without = of(&settings).reactors;
+        settings.channels.delta = config::Delta::Fossil;
+        assert_eq!(of(&settings).reactors, without, "none speaks Centrifugo's");
+        settings.centrifugo.enabled = true;
+        let with_deltas = of(&settings).reactors;
+        settings.channels.delta = config::Delta::Off;
+        let subscriptions = 1_000 * u64::from(settings.limits.subscriptions_per_connection_max);
+        let deltas = 2 * (DELTA_BYTES + (16 << 20)) + subscriptions * DELTA_SUBSCRIPTION_BYTES;
+        assert_eq!(with_deltas - of(&settings).reactors, deltas);
+        settings.centrifugo.enabled = false;
         settings.limits.channels_max = 1;
         assert!(of(&settings).channels < usual.channels / 1_000);
         settings.wamp.enabled = false;

@@ -78,7 +78,7 @@ impl DeltaBases {
             self.by_time.insert(self.time, ids.topic);
             self.last.insert(ids.topic, base);
         }
-        while self.bytes > BYTES_MAX
+        while self.bytes > DELTA_BASES_BYTES_MAX
             && let Some((_, topic)) = self.by_time.first_key_value()
         {
             self.forget(*topic);
@@ -112,8 +112,8 @@ fn cost(publication: &Publication) -> usize {
     publication.bytes() + ENTRY_BYTES
 }
 
-/// What is kept on one reactor, in bytes: of 10,000 channels with messages of 1 KiB, all.
-const BYTES_MAX: usize = 16 << 20;
+/// Most bytes that one reactor keeps for deltas: of 10,000 channels with messages of 1 KiB, all.
+pub const DELTA_BASES_BYTES_MAX: usize = 16 << 20;
 /// Room for so many is not worth giving back.
 const KEPT: usize = 64;
 /// What an entry takes in both tables.
@@ -159,7 +159,7 @@ mod tests {
         let mut bases = DeltaBases::default();
         for topic in 0..40 {
             is_delta(&mut bases, topic, 1, fossil::TEXT_BYTES_MAX - 100);
-            assert!(bases.bytes <= BYTES_MAX);
+            assert!(bases.bytes <= DELTA_BASES_BYTES_MAX);
             assert_eq!(bases.last.len(), bases.by_time.len());
         }
         assert!(is_delta(&mut bases, 39, 2, 1000), "the last is kept");
