@@ -192,7 +192,8 @@ fn a_delta_of_any_length_is_decoded() {
     }
 }
 
-/// Texts in which a block is at each place, and in which none is though its hash is.
+/// Texts in which a block is at each place, and in which none is though its hash is. Each pair takes some 30 ms
+/// in a debug build; with a square in it, hours.
 #[test]
 fn no_texts_take_more_than_linear_time() {
     let zeros = vec![0; fossil::TEXT_BYTES_MAX];
@@ -203,7 +204,6 @@ fn no_texts_take_more_than_linear_time() {
     let pairs: Vec<u8> = (0..fossil::TEXT_BYTES_MAX)
         .map(|at| u8::from(at % 2 == 0))
         .collect();
-    let started = std::time::Instant::now();
     for base in [&zeros, &ends, &pairs] {
         for target in [&zeros, &ends, &pairs] {
             let target = &target[..fossil::TEXT_BYTES_MAX];
@@ -216,8 +216,6 @@ fn no_texts_take_more_than_linear_time() {
             }
         }
     }
-    // Each pair takes some 30 ms in a debug build; with a square in it, hours.
-    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 proptest! {

@@ -304,7 +304,7 @@ impl CentrifugoPeer {
             self.watch.ask(id);
         }
         let mut subscribe = json!({"channel": channel, "join_leave": join_leave});
-        if (self.index + id as usize) % 3 > 0 {
+        if !(self.index + id as usize).is_multiple_of(3) {
             subscribe["delta"] = json!("fossil");
         }
         json!({"id": id, "subscribe": subscribe}).to_string()

@@ -246,7 +246,7 @@ impl Recovering {
                     *sent += 1;
                     let filler = "\n".repeat(self.rng.below(3) as usize);
                     // Some are long enough for a delta to be worth it.
-                    let width = if index % 2 == 0 { 48 } else { 0 };
+                    let width = if index.is_multiple_of(2) { 48 } else { 0 };
                     let text = format!("{index:0width$}.{sent}{filler}");
                     append_frame(&mut bytes, Opcode::Text, text.as_bytes());
                 }
