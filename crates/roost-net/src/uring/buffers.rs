@@ -143,10 +143,13 @@ impl ReadBuffers {
         if count <= self.empty {
             return 0;
         }
-        // Neighbours together, the first on top: a page may be that of several buffers.
-        self.free[..count].sort_unstable_by(|a, b| b.cmp(a));
+        // Neighbours together, the first on top: a page may be that of several buffers, of which some have no
+        // memory already.
+        let has_own_pages = (self.bytes as usize).is_multiple_of(PAGE_BYTES);
+        let from = if has_own_pages { self.empty } else { 0 };
+        self.free[from..count].sort_unstable_by(|a, b| b.cmp(a));
         let mut bytes = 0;
-        for run in self.free[..count].chunk_by(|a, b| *a == *b + 1) {
+        for run in self.free[from..count].chunk_by(|a, b| *a == *b + 1) {
             bytes += self.release_pages_of(run[run.len() - 1], run[0]);
         }
         let fresh = count - self.empty;
