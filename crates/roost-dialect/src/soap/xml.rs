@@ -232,11 +232,7 @@ impl<'a> Xml<'a> {
                 Cow::Borrowed(raw) => self.borrow(raw),
                 Cow::Owned(_) => return Err(self.error(ATTRIBUTE)), // quick-xml borrows them
             };
-            // XML 1.0 §3.1: white space stands before each. quick-xml does without.
-            let before = self.offset(name).checked_sub(1);
-            let before = before.and_then(|at| self.text.as_bytes().get(at));
-            let is_apart = before.is_some_and(|&byte| is_space(byte));
-            if !is_apart || raw.contains('<') {
+            if !self.stands_apart(name) || raw.contains('<') {
                 return Err(self.error(ATTRIBUTE));
             }
             let value = value(raw).ok_or_else(|| self.error(ENTITY))?;
@@ -321,6 +317,9 @@ impl<'a> Xml<'a> {
         let mut parts = Vec::with_capacity(3);
         for part in inside.attributes() {
             let part = part.map_err(|_| self.error(DECLARATION))?;
+            if !self.stands_apart(part.key.into_inner()) {
+                return Err(self.error(DECLARATION));
+            }
             parts.push((part.key.into_inner().to_owned(), part.value.into_owned()));
             if parts.len() > 3 {
                 return Err(self.error(DECLARATION));
@@ -344,6 +343,13 @@ impl<'a> Xml<'a> {
             None => Ok(()),
             Some(_) => Err(self.error(DECLARATION)),
         }
+    }
+
+    /// XML 1.0 §2.8 and §3.1: white space stands before each attribute. quick-xml does without.
+    fn stands_apart(&self, name: &str) -> bool {
+        let before = self.offset(name).checked_sub(1);
+        let before = before.and_then(|at| self.text.as_bytes().get(at));
+        before.is_some_and(|&byte| is_space(byte))
     }
 
     /// Where a part of the document stands.

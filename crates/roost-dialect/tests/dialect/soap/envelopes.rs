@@ -76,6 +76,14 @@ fn documents_that_are_no_xml_are_refused() {
             format!("<?xml version=\"1.0\" x=\"\"?>{good}"),
             "declaration",
         ),
+        (
+            format!("<?xml version=\"1.0\"encoding=\"utf-8\"?>{good}"),
+            "declaration",
+        ),
+        (
+            format!("<?xml version=\"1.0\" encoding=\"utf-8\"standalone=\"yes\"?>{good}"),
+            "declaration",
+        ),
         (format!("<!DOCTYPE x>{good}"), "DTD"),
         (format!("<!DOCTYPE x [<!ENTITY lol \"lol\">]>{good}"), "DTD"),
         (format!("<?pi x?>{good}"), "processing instruction"),
