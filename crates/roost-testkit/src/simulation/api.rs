@@ -154,8 +154,10 @@ impl Subscribers {
             }
         }
         for (key, bytes) in to_send {
-            // Little enough to be taken, or the connection has ended.
-            let _ = self.driver.send_copy(key, &bytes);
+            if self.all[index_of(key)].holds_socket {
+                // Little enough to be taken.
+                let _ = self.driver.send_copy(key, &bytes);
+            }
         }
         for key in ended {
             let one = &mut self.all[index_of(key)];
