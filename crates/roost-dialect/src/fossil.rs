@@ -1,8 +1,8 @@
 //! Deltas in the format of Fossil (<https://fossil-scm.org/home/doc/trunk/www/delta_format.wiki>): how to make a
 //! text of another one, by copying ranges of it and inserting what is new.
 //!
-//! Work and memory are linear in the lengths of both: of the base one block in [`BLOCK_BYTES`] is indexed, and at
-//! each place of the target at most [`CANDIDATES_MAX`] of them are compared.
+//! Work and memory are linear in the lengths of both: of the base one block in `BLOCK_BYTES` is indexed, and at
+//! each place of the target at most `CANDIDATES_MAX` of them are compared.
 
 use std::fmt;
 
