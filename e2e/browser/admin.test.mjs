@@ -244,6 +244,7 @@ describe(`the admin page, driver ${driver ?? "by default"}`, { timeout: 300_000 
       assert.equal(await page.getAttribute("#state", "data-look"), "bad");
       const second = await startDaemon({ file: settings.file, admin: first.admin });
       await shows(page, "state-words", "Ready");
+      await page.close(); // it would ask on when the daemon has ended
       await second.stop();
     } finally {
       way.close();
