@@ -270,7 +270,7 @@ run_conns() {
     done
     sleep 30 # an interval of pings later, when new connections have had their first
     scripts/conns_cost.py "$ROOSTD" "${ROOSTCTL:-${ROOSTD%d}ctl}" "$ROOST_LOAD" --connections "$connections" \
-        --rounds 2 --seconds 20 --beside "$server" "$work/admin.sock" "ws://127.0.0.1:$port" \
+        --rounds 5 --seconds 8 --beside "$server" "$work/admin.sock" "ws://127.0.0.1:$port" \
         >"$out/million-conns.txt" || status=1
     kill -0 "$beside" 2>/dev/null || {
         echo "conns: the quiet ones were gone before all was measured" >&2
