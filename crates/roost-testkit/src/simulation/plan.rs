@@ -184,10 +184,8 @@ impl Plan {
         // They may be slow, and must not keep the others out: that limit has its own tests.
         make_room(&mut settings, hostiles + http_peers + soap_peers);
         make_room(&mut settings, 2 * centrifugo_peers + pusher_peers);
-        make_room(
-            &mut settings,
-            API_SUBSCRIBERS * usize::from(has_control(seed)),
-        );
+        let api_subscribers = API_SUBSCRIBERS * usize::from(has_control(seed));
+        make_room(&mut settings, api_subscribers);
         Arc::make_mut(&mut settings.dialects.soap).request_timeout_ms = 500;
         settings.listeners[0].config.hixie = true;
         // Publishers have to wait, and what they have sent meanwhile is held for them: not beside a
@@ -203,6 +201,7 @@ impl Plan {
         add_features(seed, &mut settings);
         let strangers = listeners::add(seed, &mut settings);
         settings.connections_max += (non_readers + strangers) as u32;
+        let pauses = draw_pauses(seed, reactors, &mut settings);
         let drain_ms = rng.between(500, 6_000) as u32;
         let iteration_ns = if rng.per_mille(250) { 200_000 } else { 0 };
         Plan {
@@ -227,7 +226,7 @@ impl Plan {
             floods,
             flood_ns: FLOOD_MS * 1_000_000,
             suspended_ns: 3 * FLOOD_MS * 1_000_000,
-            pauses: pauses::of_seed(seed, reactors, START_NS, END_MS * 1_000_000),
+            pauses,
             drain_pause: pauses::of_drain(seed, reactors),
             start_ns: START_NS,
             end_ns: END_MS * 1_000_000,
@@ -252,6 +251,16 @@ fn draw_small_budget(rng: &mut SimRng, has_small_budget: bool, settings: &mut Se
         let bytes_max = rng.between(130_000, SMALL_BUDGET_BYTES_MAX + 1);
         settings.limits.buffered_bytes_max = bytes_max;
     }
+}
+
+/// What stops for a while. Who comes back meanwhile is there twice when it is over.
+fn draw_pauses(seed: u64, reactors: usize, settings: &mut Settings) -> Vec<Pause> {
+    let pauses = pauses::of_seed(seed, reactors, START_NS, END_MS * 1_000_000);
+    if !pauses.is_empty() {
+        let twice = settings.connections_max as usize;
+        make_room(settings, twice);
+    }
+    pauses
 }
 
 /// Lets in so many more clients, all at once.
