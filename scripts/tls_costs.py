@@ -2,7 +2,7 @@
 """What TLS costs the daemon, each figure beside the same without TLS in one run: a table in Markdown.
 
     cargo build --release -p roostd -p roost-load
-    cargo build --release -p roost-tls --example cost
+    cargo build --release -p roost-tls --example tls_cost
     scripts/tls_costs.py > docs/results/tls.md             # or some of the cases, by name
 
 Cases:
@@ -272,7 +272,7 @@ def main():
     parser.add_argument("case", nargs="*", help="quiet, echo, bun, handshakes, storm; without, all but bun")
     parser.add_argument("--roostd", default=str(ROOT / "target/release/roostd"))
     parser.add_argument("--roost-load", default=str(ROOT / "target/release/roost-load"))
-    parser.add_argument("--cost", default=str(ROOT / "target/release/examples/cost"))
+    parser.add_argument("--cost", default=str(ROOT / "target/release/examples/tls_cost"))
     parser.add_argument("--bun", help="the program, as npm's package bun installs it")
     parser.add_argument("--driver", action="append", choices=["epoll", "io_uring"])
     parser.add_argument("--rounds", type=int, default=5)

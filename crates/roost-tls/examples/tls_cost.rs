@@ -1,7 +1,7 @@
 //! What records and handshakes cost, beside the bare library in the same run:
 //!
 //! ```sh
-//! cargo run --release -p roost-tls --example cost
+//! cargo run --release -p roost-tls --example tls_cost
 //! ```
 //!
 //! Times are medians of rounds that take turns; compare the ratios. With `handshakes` behind it only
