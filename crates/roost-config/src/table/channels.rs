@@ -63,11 +63,11 @@ section! {
     /// `slow_consumer = "drop_oldest"` or `"drop_newest"` is then made to subscribe again, so that it misses
     /// nothing that is kept.
     recovery: Recovery = Recovery::Stream, Recovery::WORDS, Live, r#""cache""#;
-    /// Whether Centrifugo clients that ask for it get a publication as the difference to the one before it in
-    /// the channel ([centrifugo.md](centrifugo.md#deltas)). `"fossil"`: in Fossil's delta format, whoever
-    /// publishes. A client gets whole what is not shorter as a delta, and what it does not have the one before
-    /// of. Of each channel with such a client the last publication is kept, up to 16 MiB on a reactor. A
-    /// reload holds for subscriptions begun later.
+    /// Whether Centrifugo clients that ask for it get a publication as the difference to the previous one in
+    /// the channel ([centrifugo.md](centrifugo.md#deltas)). `"fossil"`: in Fossil's delta format, for
+    /// publications of all clients and of the API. A publication is sent whole if its delta is not shorter,
+    /// and to a client that has not received the previous one. The last publication of each channel with such
+    /// a client is kept, up to 16 MiB on a reactor. A reload holds for subscriptions begun later.
     delta: Delta = Delta::Off, Delta::WORDS, Live, r#""fossil""#;
     /// Whether each of these channels knows who is subscribed to it ([presence.md](presence.md)). `"counts"`:
     /// how many clients and users; `"members"`: which. What is subscribed at the time of a change is not
