@@ -191,6 +191,18 @@ fn a_refused_subscription_is_left_out() {
     assert_eq!(client.channels(), [1]);
 }
 
+/// The application subscribes a client, and that is under way.
+fn begun(client: &mut Client, name: &str, channel: ChannelId) -> (Form, u64) {
+    let begun = client.dialect.begin_subscription(client.session, name);
+    let (form, token) = begun.expect("it may");
+    client.tell(Event::Subscribing {
+        token,
+        channel,
+        form,
+    });
+    (form, token)
+}
+
 #[test]
 fn the_application_subscribes_a_client() {
     let mut client = Client::new();
@@ -202,16 +214,8 @@ fn the_application_subscribes_a_client() {
     );
     let mut client = Client::connected();
     let session = client.session;
-    let (form, token) = client
-        .dialect
-        .begin_subscription(session, "news")
-        .expect("it may");
     let channel = ChannelId(7);
-    client.tell(Event::Subscribing {
-        token,
-        channel,
-        form,
-    });
+    let (form, token) = begun(&mut client, "news", channel);
     let (next, said) = client.recovered(token, 7, (Recovers::Stream, None));
     assert_eq!(next, Next::Continue);
     let push = r#"{"push":{"channel":"news","subscribe":{"recoverable":true,"positioned":true,"epoch":"00000000000000ab","offset":9}}}"#;
@@ -262,18 +266,9 @@ fn the_application_subscribes_a_client_to_no_more_than_it_may_have() {
 #[test]
 fn a_client_that_subscribes_at_the_same_time_subscribes_itself() {
     let mut client = Client::connected();
-    let session = client.session;
     client.subscribing(2, 7);
-    let (form, token) = client
-        .dialect
-        .begin_subscription(session, "c7")
-        .expect("it may");
     let channel = ChannelId(7);
-    client.tell(Event::Subscribing {
-        token,
-        channel,
-        form,
-    });
+    let (_, token) = begun(&mut client, "c7", channel);
     let (next, said) = client.recovered(token, 7, (Recovers::Nothing, None));
     assert_eq!((next, said), (Next::Continue, vec![]));
     assert_eq!(client.subscribed(2, 7), [r#"{"id":2,"subscribe":{}}"#]);
