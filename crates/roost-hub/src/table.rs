@@ -1,6 +1,6 @@
 //! A table of records with stable numbers that grows by a chunk at a time, so that no growth
-//! moves what is there, but for the half of a chunk at the beginning. The lowest chunk with room is filled first, and a chunk without records
-//! gives its memory back.
+//! moves what is there. The first chunk alone doubles until it is full size, and moves half a chunk at
+//! most. The lowest chunk with room is filled first, and a chunk without records gives its memory back.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -28,7 +28,8 @@ pub(crate) struct Table<T> {
 
 #[derive(Debug)]
 struct Chunk<T> {
-    /// With room for `CHUNK_RECORDS`, or of the first chunk for up to so many; without allocation when the chunk is empty.
+    /// With room for `CHUNK_RECORDS`, or of the first chunk for up to so many; without allocation when the
+    /// chunk is empty.
     slots: Vec<Slot<T>>,
     first_free: u16,
     live: u16,

@@ -331,6 +331,7 @@ mod tests {
         assert!(incidents.shrink(KEPT_TICKS + 1) > 0);
         assert_eq!(incidents.entries.capacity(), 0);
     }
+
     #[test]
     fn an_end_is_kept_as_it_was() {
         let mut incidents = Incidents::new(1);

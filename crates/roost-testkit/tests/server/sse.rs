@@ -150,8 +150,8 @@ pub(crate) fn publisher(server: &TestServer, channel: &str) -> Result<Client, Fa
 }
 
 /// Publishes, and waits until it is ordered: the publisher receives its own messages, and the home
-/// sends them. A counter of the publisher's reactor would not do, for whoever subscribes then may come to the
-/// home first.
+/// sends them. A counter of the publisher's reactor would not do: a subscription that begins then may reach
+/// the home before the publication.
 pub(crate) fn publish(client: &mut Client, texts: &[&str]) -> Checked {
     for text in texts {
         client.send_text(text)?;
