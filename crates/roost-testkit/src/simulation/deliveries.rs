@@ -21,6 +21,34 @@ use super::starts::Starts;
 struct ChannelOrder {
     order: Vec<PubId>,
     place: HashMap<PubId, usize>,
+    /// By when each was published: a peer had received it, or one behind it. It may be long after it
+    /// was handed to the network, if its publisher was paused.
+    published_by: Vec<u64>,
+}
+
+impl ChannelOrder {
+    fn new(peers: &Peers, channel: usize, order: Vec<PubId>) -> ChannelOrder {
+        let place: HashMap<PubId, usize> = order.iter().copied().zip(0..).collect();
+        let mut published_by = vec![u64::MAX; order.len()];
+        let windows = peers.all.iter().flat_map(|peer| &peer.windows);
+        for window in windows.filter(|window| window.channel == channel) {
+            for (id, &came) in window.received.iter().zip(&window.times) {
+                if let Some(&place) = place.get(id) {
+                    published_by[place] = published_by[place].min(came);
+                }
+            }
+        }
+        let mut behind = u64::MAX;
+        for by in published_by.iter_mut().rev() {
+            behind = behind.min(*by);
+            *by = behind;
+        }
+        ChannelOrder {
+            order,
+            place,
+            published_by,
+        }
+    }
 }
 
 /// Checks all that peers have received. Returns also what slow consumers missed.
@@ -126,14 +154,11 @@ fn order_of(peers: &Peers, channel: usize) -> Result<Option<ChannelOrder>, Strin
             "two witnesses of channel {channel} saw different things"
         ));
     }
-    let place: HashMap<PubId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-    if place.len() != order.len() {
+    let channel_order = ChannelOrder::new(peers, channel, order.clone());
+    if channel_order.place.len() != order.len() {
         return Err(format!("channel {channel}: something was delivered twice"));
     }
-    Ok(Some(ChannelOrder {
-        order: order.clone(),
-        place,
-    }))
+    Ok(Some(channel_order))
 }
 
 /// One order of all publications that any peer received in a channel (a topological sort of what each
@@ -177,8 +202,7 @@ fn joint_order_of(peers: &Peers, channel: usize) -> Result<ChannelOrder, String>
             "two peers saw different orders of channel {channel}"
         ));
     }
-    let place = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-    Ok(ChannelOrder { order, place })
+    Ok(ChannelOrder::new(peers, channel, order))
 }
 
 /// Each publisher's own order is kept, and nothing is lost that an open publisher sent or that was
@@ -295,6 +319,7 @@ impl WindowCheck<'_> {
             sent: sent
                 .collect::<Option<Vec<_>>>()
                 .expect("witnessed, so sent"),
+            published_by: &self.channel_order.published_by,
             places: &places,
             missing: &missing,
             before: (peer.reads() || window.acked_at >= peer.stalled_at)

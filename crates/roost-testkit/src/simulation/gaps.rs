@@ -28,6 +28,8 @@ pub(super) struct Gap<'a> {
     pub(super) window: &'a Window,
     /// The channel's publications, in its order.
     pub(super) sent: Vec<Sent>,
+    /// By when each of them was published.
+    pub(super) published_by: &'a [u64],
     /// Places in that order of the messages received.
     pub(super) places: &'a [usize],
     /// And of the messages missed.
@@ -167,9 +169,13 @@ impl Gap<'_> {
             return None;
         }
         let full = self.first_drop_with_network_full()?;
-        let came = self.places.iter().filter(|&&place| place > full);
-        let came = came.map(|&place| &self.sent[place]);
-        let came = came.filter(|sent| sent.at + BACKLOG_FULL_NS < self.plan.end_ns);
+        let in_time = |place: usize| {
+            let published_by = self.published_by[place];
+            published_by.saturating_add(BACKLOG_FULL_NS) < self.plan.end_ns
+        };
+        let came = self.places.iter().copied();
+        let came = came.filter(|&place| place > full && in_time(place));
+        let came = came.map(|place| &self.sent[place]);
         Some((&self.sent[full], came.collect()))
     }
 
@@ -193,13 +199,13 @@ impl Gap<'_> {
             while came.next_if(|&&other| other < place).is_some() {
                 is_between = true;
             }
-            let at = self.sent[place].at;
+            let (at, by) = (self.sent[place].at, self.published_by[place]);
             match first {
                 _ if at < from => {}
-                Some(_) if one_waits && is_between => first = Some(at),
-                Some(first) if at > first + BACKLOG_FULL_NS => return Some(place),
+                Some(_) if one_waits && is_between => first = Some(by),
+                Some(first) if at > first.saturating_add(BACKLOG_FULL_NS) => return Some(place),
                 Some(_) => {}
-                None => first = Some(at),
+                None => first = Some(by),
             }
         }
         None
