@@ -3,14 +3,17 @@
 //! Everything else takes time as an argument, or reads [`crate::Driver::now`].
 
 use std::sync::OnceLock;
-use std::time::Instant;
+
+use crate::sys;
 
 /// Nanoseconds since the first call in this process. Never goes back; the same for all threads.
+///
+/// An iteration of a reactor asks once. In nanoseconds from the beginning it is a subtraction; std's
+/// `Instant` counts and checks seconds and nanoseconds apart.
 pub fn now_ns() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    // 584 years fit.
-    start.elapsed().as_nanos() as u64
+    static START: OnceLock<u64> = OnceLock::new();
+    let start = START.get_or_init(sys::monotonic_ns);
+    sys::monotonic_ns() - start
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::sys;
+
 /// Lets the kernel end the command's process (SIGKILL) when the thread that starts it has ended:
 /// because the test is over, because the process was killed, for any cause. The wish outlives
 /// `exec`, so a shell that becomes something else passes it on; children of the child do not have
@@ -23,16 +25,7 @@ pub fn end_with_parent(command: &mut Command) -> &mut Command {
 
 /// Microseconds of CLOCK_MONOTONIC, which systemd compares with its own.
 pub fn monotonic_us() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the kernel writes to the live structure it is given.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    debug_assert_eq!(status, 0, "every Linux has this clock");
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds * 1_000_000 + nanoseconds / 1_000
+    sys::monotonic_ns() / 1_000
 }
 
 fn ask_for_end(parent: u32) -> io::Result<()> {

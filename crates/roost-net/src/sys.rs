@@ -1,4 +1,5 @@
-//! The system calls that std, mio and socket2 do not offer in the form needed.
+//! The system calls that std, mio and socket2 do not offer in the form needed, and `recv` and `send`
+//! without a call between, for each message passes through them.
 #![expect(
     unsafe_code,
     reason = "system calls and descriptors as the kernel gives them"
@@ -12,6 +13,18 @@ use std::ptr;
 
 use socket2::{SockAddr, Socket};
 
+/// CLOCK_MONOTONIC in nanoseconds: 584 years fit.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes to the live structure it is given.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    debug_assert_eq!(status, 0, "every Linux has this clock");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 // never below zero
+}
+
 /// A counter that becomes readable when it is written to: non-blocking, closed on exec.
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: eventfd takes no pointers.
@@ -21,6 +34,37 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor was just made, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Receives what a socket has, at most a buffer full, by recv(2): 0 at its end.
+#[inline]
+pub(crate) fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the descriptor is open while borrowed, and the kernel writes at most the buffer's length.
+    let count = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            0,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends what a socket has room for, by send(2), which spares the kernel the copy of a message
+/// header; to a peer that has gone as an error, not as a signal.
+#[inline]
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the descriptor is open while borrowed, and the kernel reads the live bytes.
+    let count = unsafe {
+        libc::send(
+            socket.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Accepts one connection: non-blocking, closed on exec. The peer's address is read only if

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use socket2::SockRef;
 
-use crate::{Chunk, DriverStats};
+use crate::{Chunk, DriverStats, sys};
 
 /// Most chunks given to the kernel in one call: 1 KiB of stack. The kernel's own limit is 1,024.
 const SLICES_MAX: usize = 64;
@@ -172,13 +172,11 @@ pub(super) fn write_once(fd: &OwnedFd, bytes: &[u8], stats: &mut DriverStats) ->
 
 /// One system call, repeated only when a signal interrupts it.
 fn send(fd: &OwnedFd, slices: &[IoSlice<'_>], stats: &mut DriverStats) -> io::Result<usize> {
-    let socket = SockRef::from(fd);
     loop {
         stats.sends += 1;
         let result = match slices {
-            // `send` spares the kernel the copy of a message header.
-            [one] => socket.send_with_flags(one, libc::MSG_NOSIGNAL),
-            many => socket.send_vectored_with_flags(many, libc::MSG_NOSIGNAL),
+            [one] => sys::send(fd, one),
+            many => SockRef::from(fd).send_vectored_with_flags(many, libc::MSG_NOSIGNAL),
         };
         match result {
             Ok(taken) => {

@@ -1,6 +1,6 @@
 //! What is done for a key from the ready-list, and how a connection ends.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 
 use socket2::SockRef;
 
@@ -11,7 +11,7 @@ use super::table::{
     CLOSING, CONNECTING, ENDED, FAULT, FIN, PAUSED, QUEUED, READ_ENDED, READ_TO_END, READABLE,
     RELEASING, Sock, WRITABLE, WRITING,
 };
-use crate::{CloseCause, ConnKey, Event, ListenerId};
+use crate::{CloseCause, ConnKey, Event, ListenerId, sys};
 
 impl EpollDriver {
     /// Accepts one new connection; the listener stays first until its budget is spent.
@@ -130,10 +130,10 @@ impl EpollDriver {
         if !sock.any(READABLE) {
             return None;
         }
-        let socket = SockRef::from(sock.fd.as_ref().expect("not ENDED"));
+        let socket = sock.fd.as_ref().expect("not ENDED");
         let result = loop {
             self.stats.receives += 1;
-            match (&*socket).read(&mut self.read_buffer) {
+            match sys::recv(socket, &mut self.read_buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result,
             }
@@ -183,6 +183,7 @@ impl EpollDriver {
     }
 
     /// Puts the key at the back of the ready-list if it has work.
+    #[inline]
     pub(super) fn enqueue(&mut self, key: ConnKey) {
         if let Some(sock) = self.table.get_mut(key)
             && sock.has_work()
