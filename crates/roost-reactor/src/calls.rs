@@ -141,6 +141,7 @@ impl Calls {
     }
 
     /// Brings the gauges up to date.
+    #[inline]
     pub(crate) fn publish_gauges(&mut self) {
         if !self.dealer.take_changed() {
             return;

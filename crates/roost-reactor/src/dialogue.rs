@@ -29,7 +29,7 @@ pub(crate) fn notify(core: &mut Core, key: ConnKey, event: Event<'_>) {
 }
 
 /// Sends what a dialect has written.
-#[inline]
+#[inline(always)] // a call for each message
 pub(crate) fn send_replies(core: &mut Core, key: ConnKey) {
     let replies = core.sessions.replies();
     if !replies.is_empty() {

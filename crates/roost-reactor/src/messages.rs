@@ -335,6 +335,7 @@ pub(crate) fn handle_unread(core: &mut Core, key: ConnKey, unread: Unread) {
 }
 
 /// Does all that the hub wants, and what follows from it.
+#[inline(always)] // a call for each piece that is read
 pub(crate) fn apply_pending(core: &mut Core) {
     loop {
         hub_outputs::apply(core);

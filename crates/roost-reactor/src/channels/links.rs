@@ -357,6 +357,7 @@ impl<T: LinkMessage> Links<T> {
 
     /// Says whether the reactor may sleep: no message that it could read has come. If so, the next
     /// peer that writes wakes it.
+    #[inline(always)] // a call in each loop iteration
     pub(crate) fn try_park(&mut self, with_publishes: bool) -> bool {
         let lanes = if with_publishes { LANES } else { 1 };
         let mut unread = self.unread[..lanes].iter().flatten();

@@ -47,11 +47,13 @@ impl Paused {
     }
 
     /// The tick at which the first of them is due.
+    #[inline]
     pub(crate) fn due(&self) -> u32 {
         self.later.peek().map_or(NEVER, |Reverse((due, _))| *due)
     }
 
     /// Whether one of them is due at tick `now`.
+    #[inline]
     pub(crate) fn is_due(&self, now: u32) -> bool {
         !self.next.is_empty() || self.due() <= now
     }

@@ -114,6 +114,7 @@ impl Channels {
     }
 
     /// Whether paused publishers can be read now.
+    #[inline]
     pub(crate) fn has_paused_to_read(&self, now: u32) -> bool {
         self.paused.is_due(now) && self.has_room()
     }
@@ -124,6 +125,7 @@ impl Channels {
     }
 
     /// The tick at which the first paused publisher is due.
+    #[inline]
     pub(crate) fn paused_due(&self) -> u32 {
         self.paused.due()
     }

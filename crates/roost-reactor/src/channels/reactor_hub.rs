@@ -152,6 +152,7 @@ impl ReactorHub {
     }
 
     /// The tick at which there is something to tell.
+    #[inline]
     pub(crate) fn presence_due(&self) -> u32 {
         self.inner.presence_due()
     }
@@ -257,6 +258,7 @@ impl ReactorHub {
     }
 
     /// Brings its gauges up to date. `canaries`: channels whose home is here and that are no client's.
+    #[inline]
     pub(super) fn publish_gauges(&self, counters: &Counters, canaries: usize) {
         let hub = self.inner.counts();
         counters.channels.set(hub.local_channels as u64);

@@ -662,6 +662,7 @@ impl Channels {
     }
 
     /// Brings their gauges up to date.
+    #[inline]
     pub(crate) fn publish_gauges(&mut self) {
         let counters = &self.counters;
         let links = &self.links;

@@ -35,6 +35,7 @@ impl<const WORDS: usize> WakeFlag<WORDS> {
 
     /// Receiver: parks. True when there is no message and it may sleep; false when it must look
     /// again first.
+    #[inline]
     pub(crate) fn try_park(&self) -> bool {
         self.asleep.swap(true, Ordering::AcqRel);
         // A read that writes: every word must be looked at, and the looking be seen.

@@ -301,6 +301,7 @@ impl Contexts {
     }
 
     /// Brings their gauges up to date.
+    #[inline]
     pub(super) fn publish_gauges(&self, counters: &Counters) {
         counters.deflate_contexts.set(self.count as u64);
         counters.deflate_context_bytes.set(self.bytes as u64);

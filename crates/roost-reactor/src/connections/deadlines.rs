@@ -105,6 +105,7 @@ impl Deadlines {
     }
 
     /// The tick at which a slice wants to be looked through; [`NEVER`] when there is no deadline.
+    #[inline]
     pub(crate) fn due(&self) -> u32 {
         if self.goes_on {
             self.last

@@ -24,6 +24,7 @@ pub(crate) fn held_by<D: Driver>(connections: &Connections, driver: &D, key: Con
 
 /// Brings connections' gauges up to date.
 /// `checks`: open connections whose token is being checked.
+#[inline]
 pub(crate) fn publish_gauges(connections: &Connections, checks: usize) {
     let counters = &connections.counters;
     counters

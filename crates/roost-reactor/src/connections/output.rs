@@ -141,6 +141,7 @@ impl PendingOutput {
     }
 
     /// The bytes of an arena frame.
+    #[inline]
     pub(crate) fn own(&self, start: u32, end: u32) -> &[u8] {
         &self.arena[start as usize..end as usize]
     }

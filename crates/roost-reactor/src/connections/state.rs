@@ -212,11 +212,13 @@ impl Connections {
     }
 
     /// The tick at which deadlines want to be looked at; [`NEVER`] when there are none.
+    #[inline]
     pub(crate) fn deadlines_due(&self) -> u32 {
         self.deadlines.due()
     }
 
     /// Begins to look through the next slice of the table, if it is time.
+    #[inline]
     pub(crate) fn begin_slice(&mut self) -> Option<Slice> {
         self.deadlines.begin_slice(self.table.slots())
     }
@@ -571,7 +573,7 @@ impl Connections {
 
     /// Whether what is sent to the connection in `slot` passes through stages of its own, on its way
     /// to the driver.
-    #[inline]
+    #[inline(always)] // a call for each message
     pub(super) fn is_staged(&self, slot: u32, framing: Framing) -> bool {
         (!self.contexts.is_empty() && framing.is_late())
             || (!self.transports.is_empty() && self.transports.has(slot))

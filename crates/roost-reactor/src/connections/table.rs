@@ -170,6 +170,7 @@ impl Table {
     }
 
     /// One more than the highest slot there is.
+    #[inline]
     pub(crate) fn slots(&self) -> u32 {
         u32::try_from(self.slots.len()).expect("fewer than 2^32 connections")
     }

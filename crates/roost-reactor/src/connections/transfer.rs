@@ -41,6 +41,7 @@ impl Connections {
     }
 
     /// Sends what a dialect has written, and empties it.
+    #[inline]
     pub(crate) fn send_replies(&mut self, key: ConnKey, replies: &mut Replies) {
         // Behind a close frame or a FIN nothing is said any more: an answer may come late.
         let conn = self.table.get_mut(key);

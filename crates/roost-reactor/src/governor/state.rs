@@ -114,6 +114,7 @@ impl Governor {
     }
 
     /// The tick at which this part wants to be called.
+    #[inline]
     pub(crate) fn due(&self, connections: &Connections) -> u32 {
         self.trimmer.due().min(self.backlog.due(connections))
     }

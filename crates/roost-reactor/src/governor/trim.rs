@@ -67,6 +67,7 @@ impl MemoryTrimmer {
     }
 
     /// The tick at which memory wants to be looked through.
+    #[inline]
     pub(crate) fn due(&self) -> u32 {
         self.due
     }
