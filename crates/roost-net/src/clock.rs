@@ -19,6 +19,14 @@ pub fn now_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::monotonic_us;
+
+    #[test]
+    fn begins_with_the_process() {
+        now_ns();
+        let since_boot_us = monotonic_us();
+        assert!(now_ns() / 1_000 < since_boot_us);
+    }
 
     #[test]
     fn goes_forward_and_is_shared_by_threads() {
