@@ -1,15 +1,8 @@
 //! What a handshake does when its caller does not keep to one record a call.
 
-use std::sync::Arc;
-
 use super::{Handshake, Reached, Step};
-use crate::clock::Clock;
 use crate::fault::HandshakeFault;
-use crate::handshake::client::{ClientOptions, ClientSetup, Trust};
-use crate::handshake::server::ServerSetup;
-use crate::keys::Version;
 use crate::rest::Rest;
-use crate::self_signed::self_signed;
 use crate::testing::{Endpoint, setups};
 
 /// A handshake can be done by another thread.
@@ -19,17 +12,8 @@ fn _handshakes_are_send(handshake: Handshake) -> impl Send {
 
 /// A server before the record that ends its handshake, and that record, with `behind` behind it.
 fn almost_established(behind: impl FnOnce(&mut Endpoint)) -> (Handshake, Vec<u8>) {
-    let clock = Arc::new(Clock::new(1_772_323_200));
-    let made = self_signed(clock.now()).expect("a date of our time");
-    let setup = ServerSetup::for_development(&made, &clock).expect("just made");
-    let options = ClientOptions {
-        trust: Trust::Any,
-        certificate: None,
-        min_version: Version::Tls13,
-        max_version: Version::Tls13,
-    };
-    let client = ClientSetup::load(&options, &clock).expect("nothing to read");
-    let mut client = Endpoint::client(&client.0, "localhost");
+    let (setup, client) = setups();
+    let mut client = Endpoint::client(&client, "localhost");
     let mut server = Handshake::server(&setup).expect("a setup that was checked");
     let mut out = Vec::new();
     server.feed(&mut client.take(), &mut out, &mut { Rest::VACANT });
