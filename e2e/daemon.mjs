@@ -57,8 +57,18 @@ export async function until(what, condition, ms = 10_000) {
   }
 }
 
+/** A server of a suite's own, of HTTP or TCP, listens: the kernel chooses its port, but none that browsers block. Gives the port. */
+export async function listen(server) {
+  for (;;) {
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const { port } = server.address();
+    if (!BLOCKED_PORTS.has(port)) return port;
+    await new Promise((closed) => server.close(closed));
+  }
+}
+
 /**
- * A daemon that has said where it listens. Port 0 lets the kernel choose, but none that browsers block. `set` has further keys as
+ * A daemon that has said where it listens; with port 0 the kernel chooses, none that browsers block. `set` has further keys as
  * `--set` takes them; `file` another configuration; `tls` a directory for a certificate that the daemon makes for itself;
  * `admin` the path of the admin socket.
  */
@@ -99,12 +109,6 @@ export async function startDaemon({ port = 0, set = [], file = config, tls = nul
     child.kill("SIGKILL");
     throw error;
   });
-  if (port === 0 && BLOCKED_PORTS.has(Number(bound))) {
-    child.kill("SIGKILL");
-    await exited;
-    return startDaemon({ port, set, file, tls, admin });
-  }
-
   return {
     http: `${tls ? "https" : "http"}://${host}:${bound}`,
     ws: `${tls ? "wss" : "ws"}://${host}:${bound}`,

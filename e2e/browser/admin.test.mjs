@@ -1,11 +1,10 @@
 // The admin page in Chromium, by way of a forwarded port, as an administrator on another machine has it.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import http from "node:http";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { driver, outputDirectory, startDaemon, until, within } from "../daemon.mjs";
+import { driver, listen, outputDirectory, startDaemon, until, within } from "../daemon.mjs";
 import { client, configuration, forward } from "./clients.mjs";
 import { faintTexts, unreadable } from "./looks.mjs";
 import { browserAndDaemon, DESKTOP } from "./pages.mjs";
@@ -191,9 +190,9 @@ describe(`the admin page, driver ${driver ?? "by default"}`, { timeout: 300_000 
     const one = await subscribe("news", { user: "alice" });
     const publishesBefore = (await stats()).publishes_total;
     const server = http.createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<title>elsewhere</title>"));
-    await once(server.listen(0, "127.0.0.1"), "listening");
+    const port = await listen(server);
     const page = await suite.context.newPage(); // its complaints are wanted
-    await page.goto(`http://localhost:${server.address().port}/`);
+    await page.goto(`http://localhost:${port}/`);
     const tried = await page.evaluate(async (url) => {
       const name = (error) => error.name;
       const post = await fetch(`${url}publish?channel=news`, { method: "POST", mode: "no-cors", body: "evil" }).then((r) => r.type, name);

@@ -8,7 +8,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import WebSocket from "ws";
-import { within } from "../daemon.mjs";
+import { listen, within } from "../daemon.mjs";
 
 const SECRET = "a secret of tests, of more than 32 bytes";
 
@@ -67,9 +67,8 @@ export async function forward(path) {
       one.on("close", () => { streams.delete(one); other.destroy(); });
       one.pipe(other);
     }
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  forwarded.url = `http://127.0.0.1:${server.address().port}/`;
+  });
+  forwarded.url = `http://127.0.0.1:${await listen(server)}/`;
   forwarded.close = () => {
     server.close();
     streams.forEach((one) => one.destroy());

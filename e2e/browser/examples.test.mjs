@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { driver, startDaemon, until, within, withParent } from "../daemon.mjs";
+import { driver, listen, startDaemon, until, within, withParent } from "../daemon.mjs";
 import { bodies, browserAndDaemon, hears, say } from "./pages.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -34,8 +34,8 @@ describe(`what the documents show, driver ${driver ?? "by default"}`, { timeout:
     server = http.createServer((request, response) => {
       response.setHeader("Content-Type", "text/html; charset=utf-8");
       response.end(served);
-    }).listen(0, "127.0.0.1");
-    await new Promise((done) => server.once("listening", done));
+    });
+    await listen(server);
   });
   after(() => {
     server?.close();

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { driver, startDaemon, until, within } from "../daemon.mjs";
+import { driver, listen, startDaemon, until, within } from "../daemon.mjs";
 import { CONFIG, PATH, SECRET, bare, client, now, token } from "./peers.mjs";
 
 const TOKENS = `
@@ -273,8 +273,7 @@ describe(`npm centrifuge, driver ${driver ?? "by default"}`, { timeout: 240_000 
       }[question.method];
       response.end(JSON.stringify(answer?.() ?? { error: { code: 404, message: "no such method" } }, null, 1));
     });
-    await new Promise((done) => application.listen(0, "127.0.0.1", done));
-    const url = `http://127.0.0.1:${application.address().port}/ask/{event}`;
+    const url = `http://127.0.0.1:${await listen(application)}/ask/{event}`;
     const own = await start(`[[hook]]\nevents = ["rpc"]\nurl = "${url}"\ntimeout = "500ms"\n`, "rpc.toml");
     try {
       const one = await stock({}, own);

@@ -1,11 +1,10 @@
 // npm's pusher-js, an application's server that signs, and bare clients, waited for.
 
 import { createHash, createHmac } from "node:crypto";
-import { once } from "node:events";
 import { createServer } from "node:http";
 import Pusher from "pusher-js";
 import WebSocket from "ws";
-import { until, within } from "../daemon.mjs";
+import { listen, until, within } from "../daemon.mjs";
 
 export const KEY = "278d425bdf160c739803";
 export const SECRET = "7ad3773142a6692b25b8";
@@ -64,9 +63,8 @@ export async function application() {
     const shared_secret = secrets.get(channel);
     answer(200, { auth: `${KEY}:${sign(`${socket}:${channel}`)}`, ...(shared_secret && { shared_secret }) });
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { url: `http://127.0.0.1:${server.address().port}`, secrets, asked, stop: () => server.close() };
+  const port = await listen(server);
+  return { url: `http://127.0.0.1:${port}`, secrets, asked, stop: () => server.close() };
 }
 
 /** A stock client. `states` are those it has been in, `errors` what it was told. */

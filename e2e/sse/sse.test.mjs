@@ -2,14 +2,13 @@
 // questions.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { EventSource as NpmEventSource } from "eventsource";
 import { chromium } from "playwright-core";
 import { WebSocket } from "ws";
-import { driver, startDaemon, until } from "../daemon.mjs";
+import { driver, listen, startDaemon, until } from "../daemon.mjs";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
@@ -57,11 +56,10 @@ async function cuttable(daemon) {
       from.pipe(to);
     }
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const port = await listen(server);
   const cut = () => sockets.forEach((socket) => socket.destroy());
   return {
-    url: `http://127.0.0.1:${server.address().port}`,
+    url: `http://127.0.0.1:${port}`,
     cut,
     close: () => { cut(); server.close(); },
   };
@@ -86,9 +84,7 @@ describe(`event streams, driver ${driver ?? "by default"}`, { timeout: 120_000 }
     // A page of another origin: what it reads, it reads by CORS. It is of this machine, for Chromium lets
     // no other page connect to it.
     pages = http.createServer((_, response) => response.setHeader("content-type", "text/html").end("<title>events</title>"));
-    pages.listen(0, "127.0.0.1");
-    await once(pages, "listening");
-    await page.goto(`http://127.0.0.1:${pages.address().port}/`);
+    await page.goto(`http://127.0.0.1:${await listen(pages)}/`);
   });
   after(async () => {
     await browser?.close();

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { dirname, extname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { CHROMIUM, FLAGS, chromium } from "../browser/chromium.mjs";
-import { driver, startDaemon, within } from "../daemon.mjs";
+import { driver, listen, startDaemon, within } from "../daemon.mjs";
 
 /** Files that Chromium fails whatever the server: npm's ws in the daemon's place has the same failures. */
 const CHROMIUM_FAILS = {
@@ -83,8 +83,7 @@ async function serve(ports) {
     response.writeHead(body === undefined ? 404 : 200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream" });
     response.end(body);
   });
-  await new Promise((done) => server.listen(0, HOST, done));
-  ports.http = server.address().port;
+  ports.http = await listen(server);
   return server;
 }
 

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use roost_net::ports;
 use roost_net::unix_socket::{UnixOptions, UnixSocket, group_number};
 
 /// The admin listeners to bind.
@@ -166,7 +167,8 @@ const API_SOCKET: SocketKeys = SocketKeys {
 
 fn bind_tcp(key: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
     let bind = || {
-        let listener = TcpListener::bind(address)?;
+        let bind = || TcpListener::bind(address);
+        let listener = ports::bind(address, bind, TcpListener::local_addr)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };

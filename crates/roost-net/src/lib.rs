@@ -63,6 +63,7 @@ pub mod limits;
 mod listen_addr;
 pub mod memory;
 mod open_listener;
+pub mod ports;
 pub mod process;
 pub mod sim;
 mod socket;

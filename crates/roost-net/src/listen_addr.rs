@@ -10,7 +10,7 @@ use crate::unix_socket::{UnixOptions, UnixSocket};
 /// An address to listen on.
 #[derive(Debug, Clone)]
 pub enum ListenAddr {
-    /// TCP; port 0 picks a free one.
+    /// TCP; port 0 picks a free one that browsers connect to (see [`ports`](crate::ports)).
     Tcp(SocketAddr),
     /// A unix socket.
     Unix(UnixAddr),

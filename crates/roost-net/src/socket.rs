@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tracing::debug;
 
 use crate::unix_socket::{UnixSocket, check_path};
-use crate::{ConnectOptions, ListenAddr, ListenOptions, OpenListener, UnixAddr, sys};
+use crate::{ConnectOptions, ListenAddr, ListenOptions, OpenListener, UnixAddr, ports, sys};
 
 impl OpenListener {
     /// Listens.
@@ -92,14 +92,22 @@ fn listen_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<(Socket, 
     {
         debug!(%error, "new connections are dealt to listeners by the hash of their addresses");
     }
-    let addr = socket.local_addr()?;
-    let addr = addr
-        .as_socket()
-        .expect("a socket bound to an IP address has one");
+    let addr = bound_to(&socket)?;
     Ok((socket, addr))
 }
 
+fn bound_to(socket: &Socket) -> io::Result<SocketAddr> {
+    let addr = socket.local_addr()?;
+    Ok(addr
+        .as_socket()
+        .expect("a socket bound to an IP address has one"))
+}
+
 fn bind_tcp(options: &ListenOptions, addr: SocketAddr) -> io::Result<Socket> {
+    ports::bind(addr, || bind_once(options, addr), bound_to)
+}
+
+fn bind_once(options: &ListenOptions, addr: SocketAddr) -> io::Result<Socket> {
     let socket = nonblocking(addr)?;
     // A restarted server binds its port although old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;

@@ -2,6 +2,7 @@
 
 use roost_config::{self as config, Publish};
 use roost_control::HookUrl;
+use roost_net::ports;
 use tracing::warn;
 
 /// Logs them. `connections_max` is what will be held.
@@ -49,6 +50,7 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
              its way. Remedy: https://, unless that network is trusted"
         );
     }
+    warn_of_blocked_ports(from);
     for listener in &from.listeners {
         let open = open_to_all(listener, from);
         if open.is_empty() {
@@ -60,6 +62,30 @@ pub(crate) fn warn_of_settings(from: &config::Settings, reactors: usize, connect
             "listening on {address}, not only for this machine, and open to any client that reaches it: \
              {open}. Remedy: switch off what is not meant for all, or listen on 127.0.0.1"
         );
+    }
+}
+
+/// Of addresses that no browser can connect to.
+fn warn_of_blocked_ports(from: &config::Settings) {
+    let clients = from
+        .listeners
+        .iter()
+        .map(|listener| listener.address.clone());
+    let admin = from.admin.listen.map(config::ListenAddress::Tcp);
+    for address in clients.chain(admin).filter(is_blocked) {
+        warn!(
+            "listening on {address}: browsers refuse to connect to this port (Fetch Standard, \"port \
+             blocking\"). Remedy: another port, unless clients are no browsers or connect to a proxy"
+        );
+    }
+}
+
+fn is_blocked(address: &config::ListenAddress) -> bool {
+    match address {
+        config::ListenAddress::Tcp(address) => {
+            address.port() != 0 && ports::is_blocked(address.port())
+        }
+        config::ListenAddress::Unix(_) => false,
     }
 }
 
@@ -119,6 +145,15 @@ fn somaxconn() -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_that_browsers_refuse_are_known_and_port_0_is_none() {
+        let of = |text: &str| config::ListenAddress::Tcp(text.parse().expect("an address"));
+        assert!(is_blocked(&of("127.0.0.1:6000")) && is_blocked(&of("[::]:6667")));
+        assert!(!is_blocked(&of("127.0.0.1:0")) && !is_blocked(&of("0.0.0.0:443")));
+        let unix = config::ListenAddress::Unix("/run/roost/clients.sock".to_owned());
+        assert!(!is_blocked(&unix));
+    }
 
     #[test]
     fn what_is_open_is_named_unless_only_this_machine_can_connect() {

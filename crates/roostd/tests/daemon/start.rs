@@ -204,6 +204,20 @@ fn what_is_open_to_all_is_said_once() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
+/// The kernel may choose of six ports, and browsers refuse the first five.
+#[test]
+fn a_port_that_is_left_to_the_kernel_is_one_that_browsers_connect_to() {
+    let narrow = "echo 6665 6670 >/proc/sys/net/ipv4/ip_local_port_range";
+    let script = format!("{narrow} && exec {ROOSTD} --listen 0.0.0.0:0 --driver \"$0\"");
+    if !can_unshare("--net", narrow) {
+        return;
+    }
+    for driver in ["epoll", "io_uring"] {
+        let daemon = Daemon::start_as(unshared("--net", &script, driver), Log::Read);
+        assert_eq!(daemon.address.port(), 6670, "{driver}");
+    }
+}
+
 /// A filter that allows io_uring_setup and refuses io_uring_enter: the daemon must not find that
 /// out when it has said that it is ready.
 #[test]
@@ -249,15 +263,9 @@ fn a_thread_that_cannot_be_started_is_reported_as_that() {
         .arg(&program)
         .status();
     assert!(copied.expect("install runs").success());
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("id runs")
-        .stdout
-        == b"0\n";
     let mut limited = Command::new("setpriv");
     limited.args(["--pdeathsig", "KILL"]);
-    if is_root {
+    if is_root() {
         limited.args(["--reuid", "61234", "--regid", "61234", "--clear-groups"]);
     }
     limited.args(["--", "prlimit", "--nproc=2:2"]).arg(&program);
@@ -273,33 +281,38 @@ fn a_thread_that_cannot_be_started_is_reported_as_that() {
 
 #[test]
 fn io_uring_and_epoll_start_without_dev_and_proc() {
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("id runs")
-        .stdout
-        == b"0\n";
-    let mut hidden = dying_with_us();
-    hidden.arg("unshare");
-    if !is_root {
-        hidden.arg("--map-root-user");
-    }
-    let script = format!(
-        "mount -t tmpfs none /proc && mount -t tmpfs none /sys && exec {ROOSTD} \
-         --listen 127.0.0.1:0 --driver \"$0\""
-    );
-    hidden.args(["--mount", "sh", "-c", &script]);
-    let can_hide = run({
-        let mut probe = dying_with_us();
-        probe.args(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/sys"]);
-        probe
-    });
-    if !can_hide.status.success() {
-        return eprintln!("skipped: no mount namespaces here: {}", can_hide.stderr);
+    let hide = "mount -t tmpfs none /proc && mount -t tmpfs none /sys";
+    let script = format!("{hide} && exec {ROOSTD} --listen 127.0.0.1:0 --driver \"$0\"");
+    if !can_unshare("--mount", hide) {
+        return;
     }
     for driver in ["io_uring", "epoll"] {
-        let mut command = Command::new(hidden.get_program());
-        command.args(hidden.get_args()).arg(driver);
-        Daemon::start_as(command, Log::Read).check_it_serves();
+        let hidden = unshared("--mount", &script, driver);
+        Daemon::start_as(hidden, Log::Read).check_it_serves();
     }
+}
+
+/// A shell's script, which gets `argument` as `$0`, in a namespace of its own.
+fn unshared(namespace: &str, script: &str, argument: &str) -> Command {
+    let mut shell = dying_with_us();
+    shell.args(["unshare", namespace]);
+    if !is_root() {
+        shell.arg("--map-root-user");
+    }
+    shell.args(["sh", "-c", script, argument]);
+    shell
+}
+
+/// Whether that can be had here, and what the script needs done.
+fn can_unshare(namespace: &str, script: &str) -> bool {
+    let tried = run(unshared(namespace, script, ""));
+    if !tried.status.success() {
+        eprintln!("skipped: unshare {namespace}: {}", tried.stderr);
+    }
+    tried.status.success()
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id runs");
+    id.stdout == b"0\n"
 }
