@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { driver, startDaemon, until } from "../daemon.mjs";
-import { bodies, browserAndDaemon, hears, listenBare, openLaboratory, say, sendHex, state } from "./pages.mjs";
+import { bodies, browserAndDaemon, hears, hold, listenBare, openLaboratory, say, sendHex, state } from "./pages.mjs";
 
 describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () => {
   const suite = browserAndDaemon();
@@ -226,12 +226,10 @@ describe(`the page, driver ${driver ?? "by default"}`, { timeout: 300_000 }, () 
 
   test("is told 1013 when it reads too slowly, and the sender is not disturbed", async () => {
     const [one, two] = [await open("slow"), await open("slow")];
-    const busy = two.evaluate(() => { // a page that is busy with something else for a while
-      const end = performance.now() + 2_000;
-      while (performance.now() < end);
-    });
+    const resume = await hold(two);
     await burst(one, 200, 131072);
-    await busy;
+    await until("a slow consumer", async () => JSON.parse((await suite.daemon.stats()).body).slow_consumers_total > 0);
+    await resume();
     await hears(two, "close", "code 1013 ");
     assert.equal(await one.textContent("#state"), "1 OPEN");
     assert.deepEqual(await bodies(one, "close"), []);

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
-import { outputDirectory, startDaemon, until } from "../daemon.mjs";
+import { outputDirectory, startDaemon, until, within } from "../daemon.mjs";
 import { CHROMIUM, FLAGS, chromium } from "./chromium.mjs";
 
 export const DESKTOP = { viewport: { width: 1280, height: 900 } };
@@ -106,4 +106,18 @@ export async function listenBare(page, channel) {
     const got = await page.evaluate(() => window.bare);
     return got.length >= count && got;
   });
+}
+
+/** Stops a page's scripts as a debugger does, so that it takes nothing from its sockets. Gives what lets it go on. */
+export async function hold(page) {
+  const debug = await page.context().newCDPSession(page);
+  const paused = new Promise((done) => debug.once("Debugger.paused", done));
+  await debug.send("Debugger.enable");
+  const stopped = page.evaluate(() => { debugger; });
+  await within(10_000, "the page stops", paused);
+  return async () => {
+    await debug.send("Debugger.resume");
+    await stopped;
+    await debug.detach();
+  };
 }
