@@ -94,9 +94,10 @@ impl TestServer {
         TestServer::with(backend, 1, |_| {})
     }
 
-    /// So many reactors with [`Settings::for_tests`], changed. They send no pings unless the change
-    /// says so: a client here answers only while it is asked for what it receives, and on a busy
-    /// machine that may be later than the time to answer.
+    /// So many reactors with [`Settings::for_tests`], changed. They send no pings, and wait
+    /// a minute for the answer to a close frame, unless the change says otherwise: a client here answers
+    /// only while it is asked for what it receives, and on a busy machine that may be later than the time
+    /// to answer.
     ///
     /// # Panics
     /// When it cannot start.
@@ -107,6 +108,7 @@ impl TestServer {
     ) -> TestServer {
         let mut settings = Settings::for_tests();
         settings.limits.ping_interval_ms = 0;
+        settings.limits.close_timeout_ms = 60_000;
         if backend.has_tls() {
             let setup = Arc::new(SharedSetup::new(setups().0));
             for listener in &mut settings.listeners {

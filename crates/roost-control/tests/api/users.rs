@@ -193,7 +193,7 @@ fn a_revoked_token_opens_nothing_and_closes_what_it_has_opened() -> Checked {
         || with_token(&server, &signer, &newer).is_ok(),
         || "a token of the next second".to_owned(),
     );
-    assert_eq!(server.count("revocations"), 2);
+    server.wait_for_count("revocations", |count| count == 2);
     assert_eq!(server.count("connections_revoked_total"), 2);
     // One that ends at once ends: nothing is kept of it that matters.
     revoked(&api, &json!({"jti": "two", "expire_at": 1}));
@@ -453,7 +453,7 @@ fn what_cannot_be_is_refused() {
     let detail = full[100].problem(503, "overloaded");
     assert!(detail.contains("auth.revocations_max"), "{detail}");
     assert!(full[..100].iter().all(|answer| answer.status == 200));
-    assert_eq!(server.count("revocations"), 100);
+    server.wait_for_count("revocations", |count| count == 100);
 }
 
 /// A Centrifugo client that has subscribed to nothing, and what the application has it hear.
@@ -570,7 +570,7 @@ fn a_stream_of_several_channels_is_told_which_one_has_ended() -> Checked {
     assert_eq!(ask("unsubscribe", "c"), 1);
     assert_eq!(block(&mut stream)?.0, "roost.unsubscribed");
     server.wait_for_count("subscriptions", |count| count == 6);
-    assert_eq!(server.count("event_streams_open"), 1);
+    server.wait_for_count("event_streams_open", |count| count == 1);
     assert_eq!(server.count("subscriptions_ended_total"), 3);
     drop(stream);
     server.wait_for_count("event_streams_open", |open| open == 0);

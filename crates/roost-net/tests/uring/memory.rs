@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roost_net::uring::UringDriver;
 use roost_net::{Chunk, ConnKey, Driver, Event, SendStatus};
@@ -31,14 +31,8 @@ fn a_dropped_driver_gives_its_batches_back() {
         }
         assert!(driver.unsent_bytes(key) > 0, "the peer reads nothing");
         assert_eq!(Arc::strong_count(&bytes), 3, "held while in flight");
-        let start = Instant::now();
         drop(driver);
         assert_eq!(Arc::strong_count(&bytes), 1, "given back, {slots:?}");
-        assert!(
-            start.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            start.elapsed()
-        );
     }
 }
 

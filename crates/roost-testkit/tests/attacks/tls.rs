@@ -103,6 +103,7 @@ fn attack_42_rustls_rustsec_2024_0399_a_client_hello_in_pieces(backend: Backend)
 fn attack_42_netty_cve_2026_45416_sixteen_megabytes_announced(backend: Backend) -> Checked {
     let server = TestServer::with(backend, 1, |settings| {
         settings.limits.handshake_timeout_ms = 1_000;
+        settings.limits.close_timeout_ms = 1_000;
     });
     let begun = Instant::now();
     for announced in [

@@ -36,9 +36,9 @@ fn ask(backend: Backend, reactors: usize, change: impl FnOnce(&mut Settings)) {
     assert_eq!(server.count("tls_faults_total"), 0);
     // No connection is left.
     server.wait_for_count("connections_open", |open| open == 0);
-    assert_eq!(server.count("input_buffered_bytes"), 0);
-    assert_eq!(server.count("outbox_bytes"), 0);
-    assert_eq!(server.count("subscriptions"), 0);
+    server.wait_for_count("input_buffered_bytes", |count| count == 0);
+    server.wait_for_count("outbox_bytes", |count| count == 0);
+    server.wait_for_count("subscriptions", |count| count == 0);
 }
 
 #[test]

@@ -322,6 +322,7 @@ fn a_stream_without_pong_is_told_and_ends(backend: Backend) -> Checked {
     let expected = json!({"push": {"disconnect": {"code": 3012, "reason": "no pong"}}});
     assert_eq!(told, expected);
     stream.client.read_to_end()?;
+    drop(stream);
     server.wait_for_count("event_streams_open", |open| open == 0);
     Ok(())
 }

@@ -118,6 +118,8 @@ fn goodbye_is_sent_back_and_closes(backend: Backend) -> Checked {
     client.expect_text("Goodbye")?;
     assert_eq!(client.receive()?, Message::Close(Some(1000), String::new()));
     client.send_close(1000, "")?;
+    client.expect_fin()?;
+    drop(client);
     server.wait_for_count("connections_open", |open| open == 0);
 
     let without = TestServer::start(backend);

@@ -481,8 +481,8 @@ fn streams_are_counted(backend: Backend) -> Checked {
     let server = start(backend);
     let mut stream = Stream::open(&server, "/sse/a", None)?;
     stream.begin()?;
-    assert_eq!(server.count("event_streams_open"), 1);
-    assert_eq!(server.count("websockets_open"), 0);
+    server.wait_for_count("event_streams_open", |count| count == 1);
+    server.wait_for_count("websockets_open", |count| count == 0);
     drop(stream);
     server.wait_for_count("event_streams_open", |open| open == 0);
     server.wait_for_count("subscriptions", |left| left == 0);

@@ -444,8 +444,8 @@ fn streams_are_counted(backend: Backend) -> Checked {
     let server = start(backend);
     let mut stream = Several::of(&server, &kept(3), None)?;
     stream.begin(3)?;
-    assert_eq!(server.count("event_streams_open"), 1);
-    assert_eq!(server.count("subscriptions"), 3);
+    server.wait_for_count("event_streams_open", |count| count == 1);
+    server.wait_for_count("subscriptions", |count| count == 3);
     drop(stream);
     server.wait_for_count("event_streams_open", |open| open == 0);
     server.wait_for_count("subscriptions", |left| left == 0);

@@ -70,7 +70,18 @@ fn other_signals_do_not_end_it() {
 #[test]
 fn a_client_that_never_sent_a_byte_does_not_hold_the_stop() {
     for driver in ["epoll", "io_uring"] {
-        let mut daemon = Daemon::start_logging("info", "text", &["--driver", driver]);
+        let mut daemon = Daemon::start_logging(
+            "info",
+            "text",
+            &[
+                "--driver",
+                driver,
+                "--set",
+                "server.drain_timeout=2m",
+                "--set",
+                "limits.close_timeout=1m",
+            ],
+        );
         let mut silent: Vec<Client> = (0..3)
             .map(|_| Client::connect(daemon.address).expect("it accepts"))
             .collect();
@@ -81,9 +92,8 @@ fn a_client_that_never_sent_a_byte_does_not_hold_the_stop() {
             client.expect_end().expect("it is closed");
         }
         assert!(daemon.wait().success());
-        // limits.close_timeout is 5 s.
         assert!(
-            began.elapsed() < Duration::from_secs(4),
+            began.elapsed() < Duration::from_secs(40),
             "{driver}: it lingered"
         );
     }
