@@ -347,6 +347,7 @@ fn a_user_has_as_many_connections_as_it_may_have() -> Checked {
     for client in &mut two {
         client.expect_close(1008)?;
     }
+    drop((two, fourth));
     server.wait_for_count("connections_closed_total", |count| count >= 10);
     with_token(&server, &signer, &claims("alice"))?;
     Ok(())

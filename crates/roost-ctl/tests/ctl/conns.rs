@@ -120,6 +120,7 @@ fn one_connection_is_shown_and_closed_on_every_driver() -> Checked {
         let kicked = daemon.ctl(&["kick", &key, "--code", "4001", "--reason", "move on"]);
         assert!(kicked.ok, "{kicked:?}");
         client.expect_close(4001)?;
+        drop(client);
         daemon
             .server
             .wait_for_count("websockets_open", |open| open == 0);
