@@ -72,6 +72,34 @@ pub fn process(pid: u32) -> Option<Process> {
     Some(all)
 }
 
+/// CPU time of a process and of each below it, at one moment.
+#[derive(Debug, Clone)]
+pub struct CpuTimes(BTreeMap<u32, f64>);
+
+impl CpuTimes {
+    /// Reads them; `None` when there is no such process.
+    pub fn read(pid: u32) -> Option<CpuTimes> {
+        let mut all = BTreeMap::from([(pid, cpu_seconds(pid)?)]);
+        let below = below(pid, &parents());
+        all.extend(
+            below
+                .into_iter()
+                .filter_map(|pid| Some((pid, cpu_seconds(pid)?))),
+        );
+        Some(CpuTimes(all))
+    }
+
+    /// What they have taken since `before`, in seconds. A child that has ended meanwhile is not in it, and
+    /// takes nothing from it.
+    pub fn since(&self, before: &CpuTimes) -> f64 {
+        let spent = self.0.iter().map(|(pid, now)| {
+            let before = before.0.get(pid).filter(|before| *before <= now);
+            now - before.copied().unwrap_or(0.0)
+        });
+        spent.sum()
+    }
+}
+
 /// Every process and its parent.
 fn parents() -> Vec<(u32, u32)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -235,6 +263,17 @@ mod tests {
         let text = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize>\n\
                     TCP 120 130 2432 13 8 : tunables 0 0 0 : slabdata 10 10 0\n";
         assert_eq!(slab_caches(text).get("TCP"), Some(&(120, 2432)));
+    }
+
+    #[test]
+    fn a_child_that_has_ended_takes_no_time_away() {
+        let times = |all: &[(u32, f64)]| CpuTimes(all.iter().copied().collect());
+        let before = times(&[(1, 2.0), (2, 8.0), (3, 5.0)]);
+        // 2 has ended, 3 is another with its number, 4 is new.
+        let now = times(&[(1, 2.5), (3, 0.25), (4, 1.0)]);
+        assert_eq!(now.since(&before), 1.75);
+        let own = CpuTimes::read(std::process::id()).expect("this process exists");
+        assert!(own.since(&times(&[])) > 0.0);
     }
 
     #[test]

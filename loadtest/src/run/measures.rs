@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_net::clock::now_ns;
 
-use crate::machine::{self};
+use crate::machine::{self, CpuTimes};
 use crate::output::{PhaseResult, Recovery, Slope};
 use crate::plan::{Plan, Step};
 use crate::preflight::Preflight;
@@ -32,13 +32,12 @@ pub(super) struct Before {
     pub(super) sent: u64,
     pub(super) received: u64,
     pub(super) pings: u64,
-    pub(super) server_cpu: Option<f64>,
+    pub(super) server_cpu: Option<CpuTimes>,
     pub(super) client_cpu: f64,
 }
 
 impl Before {
     pub(super) fn read(shared: &Shared, plan: &Plan) -> Before {
-        let server = plan.settings.server_pid.and_then(machine::process);
         Before {
             held: shared.sum(|g| &g.held),
             begun: shared.sum(|g| &g.begun),
@@ -47,7 +46,7 @@ impl Before {
             sent: shared.sum(|g| &g.sent),
             received: shared.sum(|g| &g.received),
             pings: shared.sum(|g| &g.pings),
-            server_cpu: server.map(|process| process.cpu_seconds),
+            server_cpu: plan.settings.server_pid.and_then(CpuTimes::read),
             client_cpu: machine::own_cpu_seconds(),
             at: now_ns(),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_net::clock::now_ns;
 
-use crate::machine::{self, Kernel};
+use crate::machine::{self, CpuTimes, Kernel};
 use crate::output::{Deliveries, KernelGrowth, PhaseResult, Sample};
 use crate::plan::{Phase, Step};
 use crate::progress::Progress;
@@ -49,7 +49,7 @@ impl Run {
         traffic: Traffic,
         progress: &mut Progress,
     ) -> Result<(), String> {
-        let cpu = self.plan.settings.server_pid.and_then(machine::process);
+        let cpu = self.plan.settings.server_pid.and_then(CpuTimes::read);
         let client_cpu = machine::own_cpu_seconds();
         let results = self.results()?;
         if !matches!(phase.step, Step::Traffic(..)) {
@@ -93,8 +93,8 @@ impl Run {
             losses: results.losses,
             server: self.plan.settings.server_pid.and_then(machine::process),
             server_cpu_seconds: cpu
-                .zip(before.server_cpu)
-                .map(|(now, before)| now.cpu_seconds - before),
+                .zip(before.server_cpu.as_ref())
+                .map(|(now, before)| now.since(before)),
             counters,
             client_cpu_seconds: client_cpu - before.client_cpu,
             kernel: KernelGrowth {
