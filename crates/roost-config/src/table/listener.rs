@@ -18,10 +18,9 @@ section! {
     name: String = String::new(), LISTENER_NAME, NewConnections, r#""public""#;
     /// The IP address and port to listen on, or a unix socket. `127.0.0.1` is this machine alone,
     /// `"0.0.0.0:8080"` every IPv4 address it has, `"[::]:8080"` every IPv6 address (and IPv4 too,
-    /// where `net.ipv6.bindv6only` is 0). Port 0 lets the kernel choose
-    /// one that browsers connect to; they refuse [some](https://fetch.spec.whatwg.org/#port-blocking). On a
-    /// public address without `[listener.tls]` all traffic can be read and changed on its way, unless a TLS
-    /// proxy is before it.
+    /// where `net.ipv6.bindv6only` is 0). Port 0 lets the kernel choose one that browsers connect to; they
+    /// refuse [some](https://fetch.spec.whatwg.org/#port-blocking). On a public address without
+    /// `[listener.tls]` all traffic can be read and changed on its way, unless a TLS proxy is before it.
     /// `"unix:/run/roost/clients.sock"` is for a proxy on this machine: all reactors accept from that
     /// socket, its clients have no address to be limited by, a socket that a process has left behind
     /// is replaced, one that is served is an error, and the file goes when the daemon stops. No two
