@@ -72,10 +72,12 @@ fn warn_of_blocked_ports(from: &config::Settings) {
         .iter()
         .map(|listener| listener.address.clone());
     let admin = from.admin.listen.map(config::ListenAddress::Tcp);
-    for address in clients.chain(admin).filter(is_blocked) {
+    let api = from.api.listen.iter().cloned();
+    for address in clients.chain(admin).chain(api).filter(is_blocked) {
         warn!(
-            "listening on {address}: browsers refuse to connect to this port (Fetch Standard, \"port \
-             blocking\"). Remedy: another port, unless clients are no browsers or connect to a proxy"
+            "listening on {address}: browsers and Node's fetch refuse to connect to this port (Fetch \
+             Standard, \"port blocking\"). Remedy: another port, unless clients are neither or connect to a \
+             proxy"
         );
     }
 }
