@@ -208,13 +208,8 @@ fn what_is_open_to_all_is_said_once() {
 #[test]
 fn a_port_that_is_left_to_the_kernel_is_one_that_browsers_connect_to() {
     let narrow = "echo 6665 6670 >/proc/sys/net/ipv4/ip_local_port_range";
-    let script = format!("{narrow} && exec {ROOSTD} --listen 0.0.0.0:0 --driver \"$0\"");
-    if !can_unshare("--net", narrow) {
-        return;
-    }
-    for driver in ["epoll", "io_uring"] {
-        let daemon = Daemon::start_as(unshared("--net", &script, driver), Log::Read);
-        assert_eq!(daemon.address.port(), 6670, "{driver}");
+    for daemon in in_namespaces("--net", narrow, "0.0.0.0:0") {
+        assert_eq!(daemon.address.port(), 6670);
     }
 }
 
@@ -282,14 +277,23 @@ fn a_thread_that_cannot_be_started_is_reported_as_that() {
 #[test]
 fn io_uring_and_epoll_start_without_dev_and_proc() {
     let hide = "mount -t tmpfs none /proc && mount -t tmpfs none /sys";
-    let script = format!("{hide} && exec {ROOSTD} --listen 127.0.0.1:0 --driver \"$0\"");
-    if !can_unshare("--mount", hide) {
-        return;
+    for daemon in in_namespaces("--mount", hide, "127.0.0.1:0") {
+        daemon.check_it_serves();
     }
-    for driver in ["io_uring", "epoll"] {
-        let hidden = unshared("--mount", &script, driver);
-        Daemon::start_as(hidden, Log::Read).check_it_serves();
-    }
+}
+
+/// A daemon on each driver, one after the other, in a namespace of its own that a shell has prepared; none
+/// where that cannot be had.
+fn in_namespaces(namespace: &str, prepare: &str, listen: &str) -> impl Iterator<Item = Daemon> {
+    let script = format!("{prepare} && exec {ROOSTD} --listen {listen} --driver \"$0\"");
+    let namespace = namespace.to_owned();
+    let drivers: &[&str] = match can_unshare(&namespace, prepare) {
+        true => &["epoll", "io_uring"],
+        false => &[],
+    };
+    drivers
+        .iter()
+        .map(move |driver| Daemon::start_as(unshared(&namespace, &script, driver), Log::Read))
 }
 
 /// A shell's script, which gets `argument` as `$0`, in a namespace of its own.
